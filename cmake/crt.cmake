@@ -134,9 +134,14 @@ function(_crt_from_cache out)
         return()
     endif()
 
-    # The lock is ours, so whatever an interrupted build left here is nobody's.
-    set(work "${root}/${key}.work")
-    file(REMOVE_RECURSE "${work}")
+    # The lock is ours, so whatever an interrupted build left here is nobody's. Its compiler may be running still: a name of
+    # our own keeps it from writing into this build.
+    file(GLOB abandoned "${root}/${key}.work-*")
+    if(abandoned)
+        file(REMOVE_RECURSE ${abandoned})
+    endif()
+    string(RANDOM LENGTH 8 suffix)
+    set(work "${root}/${key}.work-${suffix}")
     file(MAKE_DIRECTORY "${work}")
     _crt_fetch("${work}")
     _crt_compile("${work}" "${work}/install")
