@@ -25,6 +25,8 @@ BENCH ?=
 # pip's and the CRT's caches belong to the user; everything else that is made stays in the checkout.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+# The environment's programs find each other: cython-lint runs pycodestyle, the suite the servers it starts.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := build
 .PHONY: build demo test lint bench debug docs clean native native-debug native-tests lint-engine
@@ -47,12 +49,13 @@ $(STAMPS)/package: pyproject.toml src/cumulo/__init__.py $(STAMPS)/group-build
 	$(BIN)/python -m pip install --quiet --no-build-isolation \
 	  --config-settings=editable.mode=inplace --config-settings=wheel.cmake=false \
 	  --editable '.[cli,gcs,azure,boto3]'
+	@# A plain path instead of the installer's import hook, which would come before PYTHONPATH and hide the debug build.
+	@for hook in $(VENV)/lib/python*/site-packages/_editable_skbc_cumulo.pth; do echo '$(CURDIR)/src' > $$hook; done
 	touch $@
 
 # --- the extension ---------------------------------------------------------------------------------------------------
 
 # Configures a build folder once; ninja reruns CMake by itself when a CMake file changes.
-# The make program is named because a cached folder must not change its ninja with PATH.
 define configure
 	mkdir -p build
 	test -f build/$(1)/build.ninja || $(LOCK) $(CMAKE) -S . -B build/$(1) -G Ninja --log-level=STATUS \
@@ -107,6 +110,9 @@ native-debug: $(STAMPS)/group-build
 	done
 	@cp build/debug/_native*.so build/debug/site/cumulo/
 
+NATIVE_TESTS := -DCMAKE_BUILD_TYPE=Debug -DCUMULO_DEBUG=ON -DCUMULO_WERROR=ON \
+  -DCUMULO_NATIVE_TESTS=ON -DCUMULO_EXTENSION=OFF
+
 native-tests: $(STAMPS)/group-build
 	$(call configure,asan,$(NATIVE_TESTS) -DCUMULO_SANITIZE=address)
 	$(call configure,tsan,$(NATIVE_TESTS) -DCUMULO_SANITIZE=thread)
@@ -115,11 +121,8 @@ native-tests: $(STAMPS)/group-build
 	$(LOCK) $(CMAKE) --build build/tsan
 	$(BIN)/ctest --test-dir build/tsan --output-on-failure --no-tests=ignore
 
-NATIVE_TESTS := -DCMAKE_BUILD_TYPE=Debug -DCUMULO_DEBUG=ON -DCUMULO_WERROR=ON \
-  -DCUMULO_NATIVE_TESTS=ON -DCUMULO_EXTENSION=OFF
-
 debug: native-tests native-debug $(STAMPS)/package $(STAMPS)/group-test
-	PYTHONPATH=build/debug/site $(BIN)/python -X dev -m pytest $(PYTEST)
+	PYTHONPATH=$(CURDIR)/build/debug/site $(BIN)/python -X dev -m pytest $(PYTEST)
 
 clean:
 	rm -rf build dist $(VENV) src/cumulo/_native*.so

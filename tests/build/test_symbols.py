@@ -4,9 +4,8 @@ import shutil
 import subprocess
 import sys
 
-import pytest
-
 import cumulo._native
+import pytest
 
 
 def _exported(path: str) -> set[str]:
