@@ -45,7 +45,7 @@ $(STAMPS)/group-%: pyproject.toml $(STAMPS)/venv
 	touch $@
 
 # The package itself, as a path to src/: metadata, entry points and extras. The extension is `native`'s business.
-$(STAMPS)/package: pyproject.toml src/cumulo/__init__.py $(STAMPS)/group-build
+$(STAMPS)/package: pyproject.toml $(STAMPS)/group-build
 	$(BIN)/python -m pip install --quiet --no-build-isolation \
 	  --config-settings=editable.mode=inplace --config-settings=wheel.cmake=false \
 	  --editable '.[cli,gcs,azure,boto3]'
