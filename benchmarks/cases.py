@@ -1,0 +1,73 @@
+"""The table of cases, with the targets that the project has set itself.
+
+A target is a ratio peer/cumulo: "a third of the CPU" is 3.0, "twice the CPU at most" is 0.5, "not more" is 1.0.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from . import memory, reads, writes
+from .loops import IN_FLIGHT
+from .workload import Case, Target
+
+_CASES = [
+    Case(
+        "ranges-asyncio",
+        "16 KiB ranges, asyncio, 64 in flight, anonymous",
+        reads.ranges_asyncio,
+        Target(wall=2.5, cpu=3.0),
+    ),
+    Case(
+        "ranges-signed",
+        "16 KiB ranges, asyncio, 64 in flight, signed",
+        partial(reads.ranges_asyncio, signed=True),
+        Target(wall=2.5, cpu=3.0),
+    ),
+    Case(
+        "ranges-uvloop",
+        "16 KiB ranges, uvloop, 64 in flight, anonymous",
+        partial(reads.ranges_asyncio, uvloop=True),
+        Target(wall=1.8, cpu=1 / 0.45),
+    ),
+    Case(
+        "ranges-uvloop-signed",
+        "16 KiB ranges, uvloop, 64 in flight, signed",
+        partial(reads.ranges_asyncio, uvloop=True, signed=True),
+        Target(wall=1.8, cpu=1 / 0.45),
+    ),
+    Case("ranges-threads", "16 KiB ranges, 32 threads", reads.ranges_threads, Target(wall=1.3, cpu=2.0)),
+    Case("ranges-sequential", "16 KiB ranges, one at a time", reads.ranges_sequential, Target(wall=1.2, cpu=1 / 0.7)),
+    Case(
+        "objects-asyncio",
+        "whole 1 MiB objects, asyncio, 64 in flight",
+        reads.objects_asyncio,
+        Target(wall=1.5, cpu=2.0),
+        asked_mib=IN_FLIGHT,
+    ),
+    Case("get-1gib", "1 GiB get().bytes()", reads.big_bytes, Target(wall=2.5, cpu=2.5), asked_mib=1024),
+    # Beside it without a target of its own: what a program that reads one large object and ends gets.
+    Case(
+        "get-1gib-first",
+        "1 GiB get().bytes(), first in the process",
+        partial(reads.big_bytes, first=True),
+        Target(peak=None),
+    ),
+    Case("stream-1gib", "1 GiB streamed", reads.big_stream, Target(wall=1.3, cpu=1.0)),
+    Case("put-16kib", "put 16 KiB, asyncio, 64 in flight", writes.put_asyncio, Target(wall=1.5, cpu=2.0)),
+    Case("put-512mib", "put 512 MiB from memory", writes.put_memory, Target(wall=1.0, cpu=0.5)),
+    Case("put-1gib-file", "put 1 GiB from a file", writes.put_file, Target(wall=1.0, cpu=0.5)),
+    Case("list-100k", "list 100,000 objects, five times", reads.list_objects, Target(wall=1.3, cpu=1.0)),
+    Case("memory-gets", "20,000 gets of 16 KiB", memory.small_gets, max_growth_mib=4.0),
+    Case("memory-streams", "200 streams dropped half-read", memory.dropped_streams, max_growth_mib=16.0),
+    Case(
+        "ranges-tls",
+        "16 KiB ranges over TLS, asyncio, 64 in flight",
+        partial(reads.ranges_asyncio, tls=True),
+        extra=True,
+    ),
+    Case("get-1gib-tls", "1 GiB get().bytes() over TLS", partial(reads.big_bytes, tls=True), extra=True),
+    Case("put-16kib-anonymous", "put 16 KiB unsigned, asyncio", partial(writes.put_asyncio, signed=False), extra=True),
+]
+
+CASES: dict[str, Case] = {case.name: case for case in _CASES}

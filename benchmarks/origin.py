@@ -1,0 +1,176 @@
+"""The origin of every benchmark: one nginx on free loopback ports, in a temporary directory that is removed at the end.
+
+``with running(workers=1) as origin`` yields an `Origin`: where it listens and where its files are. It is plain data, so
+that the measuring processes get it as JSON. ``python -m benchmarks.origin`` starts one by hand and prints it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import content, nginx
+
+INSTALL_NGINX = (
+    "nginx is needed as the benchmark origin and was not found: install it (Debian, Ubuntu: apt install nginx-light)"
+)
+_SHARED_MEMORY = Path("/dev/shm")
+_START_TIMEOUT_S = 10.0
+
+
+class OriginError(RuntimeError):
+    """The origin can't be started, and why."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A running origin, as the measuring processes see it."""
+
+    url: str
+    limited_url: str
+    tls_url: str | None
+    certificate: str
+    files: str
+    put_log: str
+    workers: int
+    cpu: int | None
+    version: str
+
+    def path(self, key: str) -> Path:
+        """The local file behind an object of the `content.BUCKET` bucket."""
+        return Path(self.files) / content.BUCKET / key
+
+
+@contextmanager
+def running(workers: int = 1, cpu: int | None = None) -> Iterator[Origin]:
+    """Start nginx, wait until it answers, and stop it at the end."""
+    program = _find_nginx()
+    with tempfile.TemporaryDirectory(prefix="cumulo-bench-", dir=_roomiest()) as name:
+        directory = Path(name)
+        for part in ("files", "temporary"):
+            (directory / part).mkdir()
+        content.write_files(directory / "files")
+        has_certificate = _make_certificate(directory)
+        port, limited_port, tls_port = _free_ports(3)
+        settings = nginx.Settings(directory, port, limited_port, tls_port if has_certificate else None, workers, cpu)
+        configuration = directory / "nginx.conf"
+        configuration.write_text(nginx.configuration(settings))
+        process = subprocess.Popen(
+            [program, "-p", str(directory), "-e", str(directory / "error.log"), "-c", str(configuration)],
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            _wait_until_listening(process, port, directory / "error.log")
+            yield _describe(settings, program)
+        finally:
+            _stop(process)
+
+
+def _describe(settings: nginx.Settings, program: str) -> Origin:
+    version = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
+    return Origin(
+        url=f"http://127.0.0.1:{settings.port}",
+        limited_url=f"http://127.0.0.1:{settings.limited_port}",
+        tls_url=f"https://127.0.0.1:{settings.tls_port}" if settings.tls_port else None,
+        certificate=str(settings.certificate),
+        files=str(settings.directory / "files"),
+        put_log=str(settings.put_log),
+        workers=settings.workers,
+        cpu=settings.cpu,
+        version=version.strip().rpartition(" ")[2],
+    )
+
+
+def _find_nginx() -> str:
+    # Debian puts it in sbin, which is not on every user's PATH.
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
+    if program is None:
+        raise OriginError(INSTALL_NGINX)
+    return program
+
+
+def _roomiest() -> str | None:
+    """Shared memory, if it has room for the files and for what nginx spools: no disk is measured then."""
+    needed = content.TOTAL_SIZE + 3 * content.GIB
+    if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > needed:
+        return str(_SHARED_MEMORY)
+    return None
+
+
+def _make_certificate(directory: Path) -> bool:
+    """A self-signed certificate for the TLS port; without the openssl command there is no such port."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        return False
+    command = [
+        openssl,
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command += ["-keyout", str(directory / "key.pem"), "-out", str(directory / "certificate.pem")]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise OriginError(
+                f"nginx ended with status {process.returncode}: {log.read_text() if log.exists() else ''}"
+            )
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    _stop(process)
+    raise OriginError(f"nginx did not listen within {_START_TIMEOUT_S:g} s")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def main() -> None:
+    """Run an origin by hand until interrupted."""
+    with running() as origin:
+        print(json.dumps(asdict(origin), indent=2), flush=True)
+        with suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Cases that read: 16 KiB ranges, whole objects, one large object in memory and streamed, a listing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from . import content
+from .content import GIB, KIB, MIB
+from .loops import IN_FLIGHT, THREADS, Loop, run_threads
+from .origin import Origin
+from .stores import open_store
+from .workload import Library, Work, Workload, require, require_same
+
+RANGE_SIZE = 16 * KIB
+RANGES = 30_000
+THREADED_RANGES = 60_000
+SEQUENTIAL_RANGES = 25_000
+OBJECT_ROUNDS = 8
+LISTINGS = 5
+_WARM_UP = 640
+_SEED = 7
+
+Range = tuple[str, int]
+
+
+def ranges_asyncio(
+    library: Library, origin: Origin, *, signed: bool = False, uvloop: bool = False, tls: bool = False
+) -> Workload:
+    """16 KiB ranges at arbitrary offsets of a few large files, 64 in flight on one event loop."""
+    store = open_store(library, origin, signed=signed, tls=tls)
+    loop = Loop(uvloop=uvloop)
+    ranges = _random_ranges(RANGES)
+
+    async def read(each: Range) -> int:
+        key, start = each
+        return len(await library.get_range_async(store, key, start=start, length=RANGE_SIZE))
+
+    async def read_and_compare(each: Range) -> int:
+        key, start = each
+        return _compare(origin, each, await library.get_range_async(store, key, start=start, length=RANGE_SIZE))
+
+    def compare_some(seed: int) -> None:
+        loop.run_each(_random_ranges(_WARM_UP, seed), read_and_compare)
+
+    return Workload(
+        run=lambda: Work(*loop.run_each(ranges, read)),
+        expected=Work(RANGES, RANGES * RANGE_SIZE),
+        warm_up=lambda: compare_some(_SEED + 1),
+        check=lambda: compare_some(_SEED + 2),
+    )
+
+
+def ranges_threads(library: Library, origin: Origin) -> Workload:
+    """16 KiB ranges by the sync call from 32 threads."""
+    store = open_store(library, origin)
+    pool = ThreadPoolExecutor(THREADS)
+    ranges = _random_ranges(THREADED_RANGES)
+
+    def read(each: Range) -> int:
+        return len(library.get_range(store, each[0], start=each[1], length=RANGE_SIZE))
+
+    def read_and_compare(each: Range) -> int:
+        return _compare(origin, each, library.get_range(store, each[0], start=each[1], length=RANGE_SIZE))
+
+    def compare_some(seed: int) -> None:
+        run_threads(pool, _random_ranges(_WARM_UP, seed), read_and_compare)
+
+    return Workload(
+        run=lambda: Work(*run_threads(pool, ranges, read)),
+        expected=Work(THREADED_RANGES, THREADED_RANGES * RANGE_SIZE),
+        warm_up=lambda: compare_some(_SEED + 1),
+        check=lambda: compare_some(_SEED + 2),
+    )
+
+
+def ranges_sequential(library: Library, origin: Origin) -> Workload:
+    """16 KiB ranges by the sync call, one at a time."""
+    store = open_store(library, origin)
+    ranges = _random_ranges(SEQUENTIAL_RANGES)
+
+    def run() -> Work:
+        total = 0
+        for key, start in ranges:
+            total += len(library.get_range(store, key, start=start, length=RANGE_SIZE))
+        return Work(len(ranges), total)
+
+    def compare_some(seed: int) -> None:
+        for each in _random_ranges(_WARM_UP, seed):
+            _compare(origin, each, library.get_range(store, each[0], start=each[1], length=RANGE_SIZE))
+
+    return Workload(
+        run=run,
+        expected=Work(SEQUENTIAL_RANGES, SEQUENTIAL_RANGES * RANGE_SIZE),
+        warm_up=lambda: compare_some(_SEED + 1),
+        check=lambda: compare_some(_SEED + 2),
+    )
+
+
+def objects_asyncio(library: Library, origin: Origin) -> Workload:
+    """Whole 1 MiB objects, 64 in flight on one event loop."""
+    store = open_store(library, origin)
+    loop = Loop()
+    keys = content.OBJECT_KEYS * OBJECT_ROUNDS
+
+    async def read(key: str) -> int:
+        result = await library.get_async(store, key)
+        return len(await result.bytes_async())
+
+    async def read_and_compare(key: str) -> int:
+        result = await library.get_async(store, key)
+        require_same(bytes(await result.bytes_async()), origin.path(key).read_bytes(), key)
+        return 1
+
+    def compare(some: list[str]) -> None:
+        loop.run_each(some, read_and_compare)
+
+    return Workload(
+        run=lambda: Work(*loop.run_each(keys, read)),
+        expected=Work(len(keys), len(keys) * MIB),
+        warm_up=lambda: compare(content.OBJECT_KEYS),
+        check=lambda: compare(content.OBJECT_KEYS[:IN_FLIGHT]),
+    )
+
+
+def big_bytes(library: Library, origin: Origin, *, tls: bool = False, first: bool = False) -> Workload:
+    """1 GiB as one ``bytes()``; ``first``: the first large body that the process sees."""
+    store = open_store(library, origin, tls=tls)
+    # Kept until compared: freeing it is the program's business and not part of the read.
+    received: list[Any] = []
+
+    def run() -> Work:
+        body = library.get(store, content.BIG_KEY).bytes()
+        received.append(body)
+        return Work(1, len(body))
+
+    def check() -> None:
+        view = memoryview(received.pop())
+        _compare_in_order(
+            origin.path(content.BIG_KEY), (view[start : start + 8 * MIB] for start in range(0, GIB, 8 * MIB))
+        )
+
+    def warm_up() -> None:
+        if first:
+            require(len(library.get_range(store, content.BIG_KEY, start=0, length=MIB)) == MIB, "a range is cut short")
+            return
+        require(len(library.get(store, content.BIG_KEY).bytes()) == GIB, "the body is not 1 GiB long")
+
+    return Workload(run=run, expected=Work(1, GIB), warm_up=warm_up, check=check)
+
+
+def big_stream(library: Library, origin: Origin) -> Workload:
+    """1 GiB streamed through a sync loop."""
+    store = open_store(library, origin)
+
+    def run() -> Work:
+        total = 0
+        for chunk in library.get(store, content.BIG_KEY).stream():
+            total += len(chunk)
+        return Work(1, total)
+
+    def compare_all() -> None:
+        _compare_in_order(origin.path(content.BIG_KEY), library.get(store, content.BIG_KEY).stream())
+
+    return Workload(run=run, expected=Work(1, GIB), warm_up=compare_all)
+
+
+def list_objects(library: Library, origin: Origin) -> Workload:
+    """All of 100,000 objects, in pages of 1,000."""
+    store = open_store(library, origin, bucket=content.LISTING_BUCKET)
+    count = content.LIST_PAGES * content.KEYS_PER_PAGE
+
+    def list_once() -> tuple[int, int]:
+        listed = size = 0
+        for batch in library.list(store):
+            for meta in batch:
+                size += meta["size"]
+            listed += len(batch)
+        return listed, size
+
+    def run() -> Work:
+        pairs = [list_once() for _ in range(LISTINGS)]
+        return Work(sum(listed for listed, _ in pairs), sum(size for _, size in pairs))
+
+    def compare_all() -> None:
+        paths = [meta["path"] for batch in library.list(store) for meta in batch]
+        require_same(paths, [content.listed_key(index) for index in range(count)], "the listing")
+
+    size = sum(content.LISTED_SIZE + index for index in range(count))
+    return Workload(run=run, expected=Work(LISTINGS * count, LISTINGS * size), warm_up=compare_all)
+
+
+def _random_ranges(count: int, seed: int = _SEED) -> list[Range]:
+    source = random.Random(seed)
+    last = content.SIZES[content.COG_KEYS[0]] - RANGE_SIZE
+    return [(source.choice(content.COG_KEYS), source.randrange(last)) for _ in range(count)]
+
+
+def _compare(origin: Origin, each: Range, body: bytes) -> int:
+    key, start = each
+    require_same(bytes(body), content.read_range(origin.files, key, start, RANGE_SIZE), f"{key} from byte {start}")
+    return 1
+
+
+def _compare_in_order(path: Path, chunks: Iterable[Any]) -> None:
+    total = 0
+    with path.open("rb") as file:
+        for chunk in chunks:
+            require_same(bytes(chunk), file.read(len(chunk)), f"{path.name} from byte {total}")
+            total += len(chunk)
+    require(total == path.stat().st_size, f"{path.name} ended after {total} bytes")

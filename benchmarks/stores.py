@@ -1,0 +1,30 @@
+"""How the cases open a store: the same keyword arguments for every library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import content
+from .origin import Origin
+from .workload import CheckError, Library
+
+
+def open_store(
+    library: Library, origin: Origin, *, bucket: str = content.BUCKET, signed: bool = False, tls: bool = False
+) -> Any:
+    """A store on the origin, with every setting that is not about reaching it left at its default."""
+    credentials: dict[str, Any] = {"skip_signature": True}
+    if signed:
+        credentials = {"access_key_id": "AKIDBENCHMARK", "secret_access_key": "benchmark-secret"}
+    client_options: dict[str, Any] = {"allow_invalid_certificates": True} if tls else {"allow_http": True}
+    url = origin.tls_url if tls else origin.url
+    if url is None:
+        raise CheckError("the origin has no TLS port: the openssl command is needed to make its certificate")
+    return library.store.S3Store(
+        bucket,
+        endpoint=url,
+        region="us-east-1",
+        virtual_hosted_style_request=False,
+        client_options=client_options,
+        **credentials,
+    )
