@@ -93,6 +93,7 @@ def _http(directory: Path) -> str:
     client_max_body_size 0;
     client_body_buffer_size 1m;
     {" ".join(temporary)}
+    map $request_method $is_put {{ PUT 1; }}
     map $args $list_page {{ default {content.page_token(0)}; {page}; }}
     map $args $multipart_answer {{ {_multipart_map()} }}"""
 
@@ -108,12 +109,12 @@ def _server(settings: Settings, listen: str, extra: str = "") -> str:
         location /{content.SINK_BUCKET}/ {{
             if ($request_method = POST) {{ return 200 '$multipart_answer'; }}
             if ($request_method = DELETE) {{ return 204; }}
-            access_log {settings.put_log} put buffer=64k flush=100ms;
+            access_log {settings.put_log} put buffer=64k flush=100ms if=$is_put;
             mirror /mirrored;
             error_page 405 =200 @stored;
         }}
         location @stored {{
-            access_log {settings.put_log} put buffer=64k flush=100ms;
+            access_log {settings.put_log} put buffer=64k flush=100ms if=$is_put;
             add_header ETag '{ETAG}';
             return 200;
         }}
