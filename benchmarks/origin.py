@@ -21,7 +21,7 @@ from pathlib import Path
 from . import content, nginx
 
 INSTALL_NGINX = (
-    "nginx is needed as the benchmark origin and was not found: install it (Debian, Ubuntu: apt install nginx-light)"
+    "nginx is needed as the benchmark origin and was not found: install it (Debian, Ubuntu: apt install nginx)"
 )
 _SHARED_MEMORY = Path("/dev/shm")
 _START_TIMEOUT_S = 10.0
