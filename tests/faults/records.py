@@ -34,7 +34,8 @@ class Request:
     body_done: float | None = None
     status: int | None = None
     answered: float | None = None
-    """When the whole response had been handed to the kernel; None when it was cut or the client left."""
+    """When the whole response had been handed to the kernel; None when it was cut or the client left.
+    Set a moment after the client may have it: `wait_for` it."""
 
     @property
     def path(self) -> str:
@@ -67,11 +68,13 @@ class Connection:
     """Who ended it first."""
     reset_by_peer: bool = False
     tls_error: str | None = None
+    on_end: Callable[[], None] = field(default=lambda: None, repr=False)
 
     def end(self, by: Literal["peer", "server"], at: float) -> None:
         """Note the end; only the first one counts."""
         if self.closed is None:
             self.closed, self.closed_by = at, by
+            self.on_end()
 
 
 @dataclass
@@ -79,22 +82,24 @@ class Connections:
     """All connections since the last reset."""
 
     all: list[Connection] = field(default_factory=list)
+    open: int = 0
+    """How many neither side has closed."""
     most_open: int = 0
 
     def add(self, connection: Connection) -> None:
         """Note a new one."""
         self.all.append(connection)
+        connection.on_end = self._ended
+        self.open += 1
         self.most_open = max(self.most_open, self.open)
+
+    def _ended(self) -> None:
+        self.open -= 1
 
     @property
     def accepted(self) -> int:
         """How many were accepted."""
         return len(self.all)
-
-    @property
-    def open(self) -> int:
-        """How many neither side has closed."""
-        return self._count(lambda connection: connection.closed is None)
 
     @property
     def closed_by_peer(self) -> int:

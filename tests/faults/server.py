@@ -82,7 +82,7 @@ class _Listener:
     context: ssl.SSLContext | None
     sock: socket.socket
     greetings: list[Greeting] = field(default_factory=lambda: ["serve"])
-    task: asyncio.Task[None] | None = None
+    up: bool = False
 
     @property
     def port(self) -> int:
@@ -305,30 +305,39 @@ class FaultServer:
         self._bring_up(listener)
 
     def _bring_up(self, listener: _Listener) -> None:
-        if listener.task is None and listener.sock.fileno() >= 0:
+        if not listener.up and listener.sock.fileno() >= 0:
             listener.sock.listen(BACKLOG)
-            listener.task = self._loop.create_task(self._accept(listener))
+            listener.up = True
+            self._loop.add_reader(listener.sock, self._accept, listener)
 
     async def _take_down(self, listener: _Listener) -> None:
-        if listener.task is None:
-            return
-        port = listener.port
-        await _cancel(listener.task)
-        listener.task = None
-        listener.sock.close()
-        listener.sock = _bound(listener.host, port)
+        if listener.up:
+            port = listener.port
+            self._close_listener(listener)
+            listener.sock = _bound(listener.host, port)
 
-    async def _accept(self, listener: _Listener) -> None:
-        while True:
-            sock, peer = await self._loop.sock_accept(listener.sock)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            record = Connection(self.connections.accepted, listener.url, peer[:2], time.monotonic())
-            self.connections.add(record)
-            conversation = Conversation(self, record, sock)
-            self._conversations.add(conversation)
-            task = self._loop.create_task(self._converse(listener, conversation))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _close_listener(self, listener: _Listener) -> None:
+        if listener.up:
+            self._loop.remove_reader(listener.sock)
+            listener.up = False
+        listener.sock.close()
+
+    def _accept(self, listener: _Listener) -> None:
+        # Not `loop.sock_accept`: cancelled at the wrong moment it loses the socket it has accepted.
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            while True:
+                self._accepted(listener, *listener.sock.accept())
+
+    def _accepted(self, listener: _Listener, sock: socket.socket, peer: tuple[Any, ...]) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        record = Connection(self.connections.accepted, listener.url, peer[:2], time.monotonic())
+        self.connections.add(record)
+        conversation = Conversation(self, record, sock)
+        self._conversations.add(conversation)
+        task = self._loop.create_task(self._converse(listener, conversation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _converse(self, listener: _Listener, conversation: Conversation) -> None:
         try:
@@ -351,9 +360,7 @@ class FaultServer:
 
     async def _close_all(self) -> None:
         for listener in self._listeners.values():
-            if listener.task is not None:
-                await _cancel(listener.task)
-            listener.sock.close()
+            self._close_listener(listener)
         self._listeners.clear()
         for conversation in list(self._conversations):
             conversation.kill("rst")
