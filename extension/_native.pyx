@@ -1,2 +1,35 @@
-# cython: language_level=3
+# cython: language_level=3, initializedcheck=False
 """The native core of cumulo. Private: use the names in `cumulo`."""
+
+from cpython.buffer cimport (PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_CheckBuffer,
+                             PyObject_GetBuffer)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.number cimport PyNumber_AsSsize_t
+from libc.errno cimport errno
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset, strlen
+
+from engine cimport *
+
+import asyncio
+import atexit
+import collections
+import os
+import resource
+import sys
+import threading
+import weakref
+
+
+cdef class Request
+
+include "core/buffers.pxi"
+include "core/runtime.pxi"
+include "core/completions.pxi"
+include "http/client.pxi"
+include "http/request.pxi"
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

@@ -1,0 +1,147 @@
+# How news of requests reaches Python: one queue a waiting context. Everything here runs under the GIL.
+#
+# - A thread that waits synchronously has a condition queue of its own and drains it itself.
+# - An event loop has a descriptor queue; the loop's reader drains it in one go (asyncio and uvloop alike).
+# - Futures share one condition queue, drained by one dispatcher thread.
+#
+# A request under way is pinned (in `_pinned`) until its end has been drained, since the engine still uses its memory.
+# When a queue's owner goes away first (a loop that was closed, a thread that ended), the queue is kept in `_orphans`
+# and drained by whoever comes by.
+
+cdef set _pinned = set()
+cdef list _orphans = []
+cdef object _threads = threading.local()
+
+
+cdef class Queue:
+    cdef cml_queue *c
+    cdef uint64_t generation
+    cdef Py_ssize_t pending  # requests submitted here whose end has not been drained
+    cdef object __weakref__
+
+    def __cinit__(self, bint with_descriptor=False):
+        self.c = cml_queue_new_fd() if with_descriptor else cml_queue_new_cond()
+        if self.c == NULL:
+            raise OSError(errno, f"cannot make a wake-up descriptor: {os.strerror(errno)}")
+        self.generation = cml_runtime_generation()
+
+    def __dealloc__(self):
+        if self.pending > 0 and self.generation == cml_runtime_generation():
+            _adopt(self.c)
+        else:
+            cml_queue_release(self.c)
+
+    def fileno(self):
+        return cml_queue_fd(self.c)
+
+    def poke(self):
+        """Wake the reader."""
+        cml_queue_poke(self.c)
+
+    def drain(self):
+        """Hand out all news that has come. Never raises: what a callback raises is reported as unraisable."""
+        cdef cml_node *node
+        cdef cml_node *following
+        cdef cml_request *c
+        node = cml_queue_take_all(self.c)
+        while node != NULL:
+            following = node.next
+            c = cml_request_of_node(node, self.c)
+            if c != NULL:
+                _news_of(c)
+                cml_request_release(c)
+            node = following
+
+    cdef bint wait(self, int timeout_ms):
+        cdef bint ready
+        with nogil:
+            ready = cml_queue_wait(self.c, timeout_ms)
+        return ready
+
+    def wait_and_drain(self, int timeout_ms):
+        """For a dispatcher thread: sleep until there is news, then hand it out."""
+        if self.wait(timeout_ms):
+            self.drain()
+
+
+cdef void _news_of(cml_request *c) noexcept:
+    cdef Request request = <Request>cml_request_user_data(c)
+    try:
+        request.on_news()
+    except BaseException as error:
+        sys.unraisablehook(_Unraisable(error, request))
+
+
+class _Unraisable:
+    def __init__(self, error, request):
+        self.exc_type, self.exc_value, self.exc_traceback = type(error), error, error.__traceback__
+        self.err_msg, self.object = "Exception ignored in a callback of", request
+
+
+cdef void _adopt(cml_queue *c) noexcept:
+    cdef Queue orphan = Queue.__new__(Queue)
+    cml_queue_release(orphan.c)
+    orphan.c = c
+    _orphans.append(orphan)
+
+
+cdef int _drain_orphans() except -1:
+    cdef Queue orphan
+    for orphan in list(_orphans):
+        orphan.drain()
+        if orphan.pending <= 0:
+            _orphans.remove(orphan)
+    return 0
+
+
+cdef Queue _thread_queue():
+    cdef Queue queue = getattr(_threads, "queue", None)
+    if queue is None or queue.generation != cml_runtime_generation():
+        if _orphans:
+            _drain_orphans()
+        queue = Queue()
+        _threads.queue = queue
+    return queue
+
+
+cdef object _last_loop = None  # a weak reference to the loop asked about last
+cdef Queue _last_queue = None
+
+
+cdef Queue _loop_queue(loop):
+    # The loop owns its queue, as an attribute: no registry to clean up, and no reference back to the loop.
+    cdef Queue queue = getattr(loop, "_cumulo_queue", None)
+    if queue is None or queue.generation != cml_runtime_generation():
+        if _orphans:
+            _drain_orphans()
+        queue = Queue(True)
+        loop.add_reader(queue.fileno(), _drain_of(queue))
+        loop._cumulo_queue = queue
+    return queue
+
+
+cdef object _drain_of(Queue queue):
+    # A weak reference: a queue whose loop has gone becomes an orphan, even while a selector remembers its descriptor.
+    reference = weakref.ref(queue)
+
+    def drain():
+        alive = reference()
+        if alive is not None:
+            alive.drain()
+
+    return drain
+
+
+def loop_queue(loop):
+    """The queue whose news the running event loop hands out."""
+    return _loop_queue(loop)
+
+
+def _fail_inherited():
+    # In a forked child: what was under way belongs to the parent; whoever waits for it here is told so.
+    inherited = list(_pinned)
+    _pinned.clear()
+    _orphans.clear()
+    _threads.__dict__.clear()
+    for request in inherited:
+        (<Request>request).forked()

@@ -1,0 +1,168 @@
+"""What the extension uses of the engine: declarations only. The comments are in engine/*.h."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "engine/engine.h" nogil:
+    int CML_OK, CML_ERR_CANCELLED, CML_ERR_STATUS, CML_ERR_SHUTDOWN, CML_ERR_CREDENTIALS
+    const char *cml_error_name(int error)
+
+    enum cml_live:
+        CML_LIVE_REQUESTS, CML_LIVE_CONNECTIONS, CML_LIVE_CLIENTS, CML_LIVE_BUFFERS, CML_LIVE_QUEUES
+    int64_t cml_live_get(cml_live kind)
+
+    struct cml_node:
+        cml_node *next
+
+    struct cml_queue:
+        pass
+    cml_queue *cml_queue_new_fd()
+    cml_queue *cml_queue_new_cond()
+    void cml_queue_acquire(cml_queue *queue)
+    void cml_queue_release(cml_queue *queue)
+    int cml_queue_fd(const cml_queue *queue)
+    cml_node *cml_queue_take_all(cml_queue *queue)
+    bint cml_queue_wait(cml_queue *queue, int timeout_ms)
+    void cml_queue_poke(cml_queue *queue)
+
+    struct cml_buffer:
+        uint8_t *data
+        size_t length
+        size_t capacity
+    cml_buffer *cml_buffer_new(size_t length)
+    void cml_buffer_acquire(cml_buffer *buffer)
+    void cml_buffer_release(cml_buffer *buffer)
+
+    struct cml_pool_stats_t "cml_pool_stats":
+        uint64_t in_use_bytes
+        uint64_t idle_bytes
+        uint64_t limit_bytes
+    void cml_pool_stats(cml_pool_stats_t *out)
+    void cml_pool_set_limit(uint64_t limit_bytes)
+    void cml_pool_trim(uint64_t max_idle_ns)
+
+    struct cml_runtime_options:
+        uint32_t threads
+        uint32_t max_connections
+    int cml_runtime_start(const cml_runtime_options *options)
+    bint cml_runtime_running()
+    uint32_t cml_runtime_threads()
+    uint64_t cml_runtime_connections()
+    bint cml_runtime_quiesce(uint32_t timeout_ms)
+    void cml_runtime_after_fork_in_child()
+    uint64_t cml_runtime_generation()
+
+    struct cml_credentials:
+        pass
+    cml_credentials *cml_credentials_new(cml_queue *wanted, void *user_data)
+    void cml_credentials_acquire(cml_credentials *source)
+    void cml_credentials_release(cml_credentials *source)
+    void *cml_credentials_user_data_of_node(cml_node *node)
+    void cml_credentials_publish(cml_credentials *source, const char *access_key, const char *secret,
+                                 const char *token, uint64_t expires_ms, uint64_t refresh_ms)
+    void cml_credentials_publish_failure(cml_credentials *source, const char *message)
+    void cml_credentials_invalidate(cml_credentials *source)
+    size_t cml_credentials_failure(cml_credentials *source, char *out, size_t capacity)
+
+    struct cml_header:
+        const char *name
+        size_t name_len
+        const char *value
+        size_t value_len
+
+    struct cml_client_options:
+        const char *key
+        const char *host
+        uint32_t port
+        bint tls
+        bint tls_verify
+        const char *ca_pem
+        size_t ca_pem_len
+        const char *proxy_host
+        uint32_t proxy_port
+        bint proxy_tls
+        const char *proxy_user
+        const char *proxy_password
+        uint32_t max_connections
+        uint32_t connect_timeout_ms
+        uint32_t idle_timeout_ms
+        uint64_t stall_timeout_ms
+        uint64_t total_timeout_ms
+        uint32_t max_retries
+        uint64_t retry_timeout_ms
+        uint32_t backoff_init_ms
+        uint32_t backoff_max_ms
+        double backoff_base
+        const char *host_header
+        const cml_header *headers
+        size_t header_count
+        const char *region
+        const char *service
+        bint sign_payload
+        bint s3express
+        cml_credentials *credentials
+
+    struct cml_client:
+        pass
+    cml_client *cml_client_new(const cml_client_options *options)
+    void cml_client_release(cml_client *client)
+
+    struct cml_client_stats_t "cml_client_stats":
+        uint64_t requests, attempts, retries, errors, bytes_received, bytes_sent, connections_opened
+    void cml_client_stats(cml_client *client, cml_client_stats_t *out)
+
+    struct cml_request:
+        pass
+    enum cml_range:
+        CML_RANGE_NONE, CML_RANGE_BOUNDED, CML_RANGE_OFFSET, CML_RANGE_SUFFIX
+    enum cml_sink:
+        CML_SINK_COLLECT, CML_SINK_BUFFER, CML_SINK_STREAM
+    enum:
+        CML_FLAG_ANNOUNCE_HEADERS, CML_FLAG_ERROR_IN_200, CML_FLAG_VERIFY, CML_FLAG_UNSIGNED
+    cml_request *cml_request_new(cml_client *client, const char *method, const char *path, size_t path_len)
+    void cml_request_add_header(cml_request *request, const char *name, size_t name_len, const char *value,
+                                size_t value_len)
+    void cml_request_set_range(cml_request *request, cml_range kind, uint64_t start, uint64_t end)
+    void cml_request_set_flags(cml_request *request, uint32_t flags)
+    void cml_request_set_timeout(cml_request *request, uint64_t total_ms)
+    void cml_request_set_body_memory(cml_request *request, const void *data, size_t length)
+    void cml_request_set_body_file(cml_request *request, int fd, uint64_t offset, uint64_t length)
+    void cml_request_set_sink(cml_request *request, cml_sink sink, uint64_t collect_limit)
+    void cml_request_set_user_data(cml_request *request, void *user_data)
+    void *cml_request_user_data(const cml_request *request)
+    void cml_request_submit(cml_request *request, cml_queue *queue)
+    void cml_request_retarget(cml_request *request, cml_queue *queue)
+    void cml_request_acquire(cml_request *request)
+    void cml_request_release(cml_request *request)
+    cml_request *cml_request_of_node(cml_node *node, cml_queue *queue)
+    bint cml_request_feed(cml_request *request, void *data, size_t capacity)
+    void cml_request_revoke(cml_request *request)
+    void cml_request_cancel(cml_request *request)
+
+    struct cml_progress:
+        bint headers_ready
+        bint finished
+        int error
+        int crt_error
+        uint32_t attempts
+        uint64_t pieces_done
+        uint64_t delivered
+        uint64_t waiting
+    void cml_request_progress(cml_request *request, cml_progress *out)
+
+    struct cml_response_view:
+        int status
+        const char *headers
+        size_t headers_len
+        int64_t content_length
+        bint has_range
+        uint64_t range_start, range_end, total
+    void cml_request_response(cml_request *request, cml_response_view *out)
+    void cml_request_failure(cml_request *request, cml_response_view *out, const char **body, size_t *len)
+    cml_buffer *cml_request_take_body(cml_request *request)
+    int cml_last_crt_error()
+
+
+cdef extern from "<aws/common/error.h>" nogil:
+    const char *aws_error_name(int error)
+    const char *aws_error_str(int error)

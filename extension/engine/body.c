@@ -1,0 +1,187 @@
+/* Where body bytes go: from the CRT's message straight to their final place, once.
+ *
+ * A consumer posts pieces of room; the loop fills them in order. Bytes of a stream that has no room yet wait in a
+ * spill of at most the initial window (more only after retries). All of it is under the request's lock, so that a
+ * revoke from another thread is complete when it returns.
+ */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Under lock. Copies into posted pieces; returns how much found room. */
+static size_t s_fill_pieces(struct cml_request *request, const uint8_t *data, size_t length) {
+    size_t done = 0;
+    while (done < length && request->piece_count > 0) {
+        struct cml_piece *piece = &request->pieces[request->piece_head];
+        size_t room = piece->capacity - piece->filled;
+        size_t take = length - done < room ? length - done : room;
+        memcpy(piece->data + piece->filled, data + done, take);
+        piece->filled += take;
+        done += take;
+        if (piece->filled == piece->capacity) {
+            request->piece_head = (request->piece_head + 1) % CML_PIECES;
+            request->piece_count--;
+            request->pieces_done++;
+        }
+    }
+    return done;
+}
+
+static bool s_spill(struct cml_request *request, const uint8_t *data, size_t length) {
+    if (request->spill_len + length > request->spill_cap) {
+        size_t cap = request->spill_cap ? request->spill_cap : 4096;
+        while (cap < request->spill_len + length) {
+            cap *= 2;
+        }
+        uint8_t *grown = realloc(request->spill, cap);
+        if (grown == NULL) {
+            return false;
+        }
+        request->spill = grown;
+        request->spill_cap = cap;
+    }
+    memcpy(request->spill + request->spill_len, data, length);
+    request->spill_len += length;
+    return true;
+}
+
+/* Under lock, when pieces were added. */
+static void s_drain_spill(struct cml_request *request) {
+    if (request->spill_len == 0) {
+        return;
+    }
+    size_t moved = s_fill_pieces(request, request->spill, request->spill_len);
+    request->spill_len -= moved;
+    if (request->spill_len > 0) {
+        memmove(request->spill, request->spill + moved, request->spill_len);
+    } else {
+        free(request->spill);
+        request->spill = NULL;
+        request->spill_cap = 0;
+    }
+}
+
+bool cml_body_reserve(struct cml_request *request, uint64_t length) {
+    if (length > request->collect_limit || length > SIZE_MAX) {
+        return false;
+    }
+    if (request->collected == NULL) {
+        request->collected = cml_buffer_new((size_t)length);
+        if (request->collected != NULL) {
+            request->collected->length = 0;
+        }
+        return request->collected != NULL;
+    }
+    if (length <= request->collected->capacity) {
+        return true;
+    }
+    struct cml_buffer *grown = cml_buffer_new((size_t)length * 2);
+    if (grown == NULL) {
+        return false;
+    }
+    memcpy(grown->data, request->collected->data, request->collected->length);
+    grown->length = request->collected->length;
+    cml_buffer_release(request->collected);
+    request->collected = grown;
+    return true;
+}
+
+static int s_collect(struct cml_request *request, const uint8_t *data, size_t length) {
+    size_t have = request->collected != NULL ? request->collected->length : 0;
+    if (!cml_body_reserve(request, have + length)) {
+        return have + length > request->collect_limit ? CML_ERR_TOO_LARGE : CML_ERR_RESOURCES;
+    }
+    memcpy(request->collected->data + have, data, length);
+    request->collected->length += length;
+    return CML_OK;
+}
+
+int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length) {
+    int result = CML_OK;
+    pthread_mutex_lock(&request->lock);
+    if (request->revoked) {
+        result = CML_ERR_CANCELLED;
+    } else if (request->sink == CML_SINK_COLLECT) {
+        request->received += length;
+        result = s_collect(request, data, length);
+    } else {
+        size_t done = s_fill_pieces(request, data, length);
+        if (done < length && request->sink == CML_SINK_BUFFER) {
+            result = CML_ERR_TOO_LARGE;
+        } else if (done < length && !s_spill(request, data + done, length - done)) {
+            result = CML_ERR_RESOURCES;
+        } else {
+            request->received += length;
+        }
+    }
+    pthread_mutex_unlock(&request->lock);
+    return result;
+}
+
+void cml_body_restart(struct cml_request *request) {
+    pthread_mutex_lock(&request->lock);
+    for (uint32_t i = 0; i < CML_PIECES; ++i) {
+        request->pieces[i].filled = 0;
+    }
+    /* Pieces that were full but not yet shown to anybody become room again. */
+    request->piece_head = (request->piece_head + CML_PIECES - (uint32_t)request->pieces_done) % CML_PIECES;
+    request->piece_count += (uint32_t)request->pieces_done;
+    request->pieces_done = 0;
+    request->spill_len = 0;
+    request->received = 0;
+    pthread_mutex_unlock(&request->lock);
+    cml_buffer_release(request->collected);
+    request->collected = NULL;
+}
+
+void cml_body_finish(struct cml_request *request) {
+    if (request->piece_count > 0 && request->pieces[request->piece_head].filled > 0) {
+        request->piece_count--;
+        request->pieces_done++;
+    }
+}
+
+bool cml_request_feed(struct cml_request *request, void *data, size_t capacity) {
+    pthread_mutex_lock(&request->lock);
+    bool taken = request->piece_count < CML_PIECES && !request->revoked && capacity > 0;
+    bool running = !request->finished;
+    if (taken) {
+        uint32_t at = (request->piece_head + request->piece_count) % CML_PIECES;
+        request->pieces[at] = (struct cml_piece){.data = data, .capacity = capacity};
+        request->piece_count++;
+        request->room_posted += capacity;
+        s_drain_spill(request);
+        if (request->finished && request->error == CML_OK && request->spill_len == 0) {
+            cml_body_finish(request);
+        }
+    }
+    pthread_mutex_unlock(&request->lock);
+    if (taken && running && request->shard != NULL) {
+        cml_shard_post(request, CML_MSG_FEED);
+    }
+    return taken;
+}
+
+void cml_request_revoke(struct cml_request *request) {
+    pthread_mutex_lock(&request->lock);
+    request->revoked = true;
+    request->piece_count = 0;
+    pthread_mutex_unlock(&request->lock);
+}
+
+void cml_request_progress(struct cml_request *request, struct cml_progress *out) {
+    pthread_mutex_lock(&request->lock);
+    out->headers_ready = request->headers_ready;
+    out->finished = request->finished;
+    out->error = request->error;
+    out->crt_error = request->crt_error;
+    out->attempts = request->attempts;
+    out->pieces_done = request->pieces_done;
+    out->waiting = request->spill_len;
+    out->delivered = request->received - request->spill_len;
+    if (request->pieces_done > 0) {
+        request->exposed = true; /* the consumer may use them from now on */
+    }
+    pthread_mutex_unlock(&request->lock);
+}

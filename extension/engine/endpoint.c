@@ -1,0 +1,424 @@
+/* Endpoints: the connections to one scheme, host, port, proxy and set of TLS options, spread over the shards.
+ *
+ * Owns the connections and the queues of requests that wait for one. Limits are divided among the shards, so that no
+ * lock is shared: all of a cml_endpoint_shard happens on its loop's thread. Connections come in two kinds, with and
+ * without flow control, since aws-c-http fixes that when it connects; waiting requests likewise.
+ *
+ * Law: whenever a connection comes, goes or fails, or a request starts to wait, cml_endpoint_pump runs; it either
+ * serves the oldest waiter, opens connections for waiters, makes room (an idle connection of the other kind or of
+ * another endpoint, or that of a paused response), or knows that a busy connection will come back.
+ */
+#include "internal.h"
+
+#include <aws/http/proxy.h>
+#include <aws/io/socket.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- making and sharing ---- */
+
+static struct aws_tls_ctx *s_tls_ctx(const struct cml_client_options *options) {
+    struct aws_allocator *alloc = cml_runtime->alloc;
+    struct aws_tls_ctx_options ctx_options;
+    aws_tls_ctx_options_init_default_client(&ctx_options, alloc);
+    aws_tls_ctx_options_set_minimum_tls_version(&ctx_options, AWS_IO_TLSv1_2);
+    aws_tls_ctx_options_set_verify_peer(&ctx_options, options->tls_verify);
+    struct aws_tls_ctx *ctx = NULL;
+    struct aws_byte_cursor pem = aws_byte_cursor_from_array(options->ca_pem, options->ca_pem_len);
+    if (options->ca_pem == NULL ||
+        aws_tls_ctx_options_override_default_trust_store(&ctx_options, &pem) == AWS_OP_SUCCESS) {
+        ctx = aws_tls_client_ctx_new(alloc, &ctx_options);
+    }
+    aws_tls_ctx_options_clean_up(&ctx_options);
+    return ctx;
+}
+
+static int s_tls_options(struct aws_tls_connection_options *out, struct aws_tls_ctx *ctx, const char *host,
+                         uint32_t timeout_ms) {
+    aws_tls_connection_options_init_from_ctx(out, ctx);
+    struct aws_byte_cursor name = aws_byte_cursor_from_c_str(host);
+    out->timeout_ms = timeout_ms;
+    return aws_tls_connection_options_set_server_name(out, cml_runtime->alloc, &name);
+}
+
+static char *s_copy(const char *text) {
+    return text != NULL ? strdup(text) : NULL;
+}
+
+static int s_fill_tls(struct cml_endpoint *endpoint, const struct cml_client_options *options) {
+    if (options->tls) {
+        endpoint->tls_ctx = s_tls_ctx(options);
+        if (endpoint->tls_ctx == NULL || s_tls_options(&endpoint->tls_options, endpoint->tls_ctx, endpoint->host,
+                                                       options->connect_timeout_ms) != AWS_OP_SUCCESS) {
+            return AWS_OP_ERR;
+        }
+        endpoint->tls = true;
+    }
+    if (options->proxy_host != NULL && options->proxy_tls) {
+        endpoint->proxy_tls_ctx = s_tls_ctx(options);
+        if (endpoint->proxy_tls_ctx == NULL ||
+            s_tls_options(&endpoint->proxy_tls_options, endpoint->proxy_tls_ctx, options->proxy_host,
+                          options->connect_timeout_ms) != AWS_OP_SUCCESS) {
+            return AWS_OP_ERR;
+        }
+        endpoint->proxy_tls = true;
+    }
+    return AWS_OP_SUCCESS;
+}
+
+static void s_destroy(struct cml_endpoint *endpoint) {
+    if (endpoint->tls_ctx != NULL) {
+        aws_tls_connection_options_clean_up(&endpoint->tls_options);
+        aws_tls_ctx_release(endpoint->tls_ctx);
+    }
+    if (endpoint->proxy_tls_ctx != NULL) {
+        aws_tls_connection_options_clean_up(&endpoint->proxy_tls_options);
+        aws_tls_ctx_release(endpoint->proxy_tls_ctx);
+    }
+    free(endpoint->key);
+    free(endpoint->host);
+    free(endpoint->proxy_host);
+    free(endpoint->proxy_user);
+    free(endpoint->proxy_password);
+    free(endpoint);
+}
+
+static void s_init_shards(struct cml_endpoint *endpoint, struct cml_runtime *runtime, uint32_t limit) {
+    endpoint->shard_count = limit < runtime->shard_count ? limit : runtime->shard_count;
+    endpoint->max_per_shard = (limit + endpoint->shard_count - 1) / endpoint->shard_count;
+    for (uint32_t i = 0; i < runtime->shard_count; ++i) {
+        struct cml_endpoint_shard *home = &endpoint->shards[i];
+        home->endpoint = endpoint;
+        home->shard = &runtime->shards[i];
+        cml_link_init(&home->link);
+        cml_link_init(&home->paused);
+        for (int kind = 0; kind < 2; ++kind) {
+            cml_link_init(&home->idle[kind]);
+            cml_link_init(&home->waiting[kind]);
+        }
+    }
+}
+
+static struct cml_endpoint *s_new(const struct cml_client_options *options) {
+    struct cml_runtime *runtime = cml_runtime;
+    struct cml_endpoint *endpoint =
+        calloc(1, sizeof(*endpoint) + runtime->shard_count * sizeof(struct cml_endpoint_shard));
+    atomic_init(&endpoint->refs, 1);
+    endpoint->runtime = runtime;
+    endpoint->key = s_copy(options->key);
+    endpoint->host = s_copy(options->host);
+    endpoint->port = options->port;
+    endpoint->proxy_host = s_copy(options->proxy_host);
+    endpoint->proxy_user = s_copy(options->proxy_user);
+    endpoint->proxy_password = s_copy(options->proxy_password);
+    endpoint->proxy_port = options->proxy_port;
+    endpoint->connect_timeout_ms = options->connect_timeout_ms;
+    endpoint->idle_timeout_ms = options->idle_timeout_ms;
+    s_init_shards(endpoint, runtime, options->max_connections > 0 ? options->max_connections : 1);
+    if (s_fill_tls(endpoint, options) != AWS_OP_SUCCESS) {
+        s_destroy(endpoint);
+        return NULL;
+    }
+    return endpoint;
+}
+
+struct cml_endpoint *cml_endpoint_get(const struct cml_client_options *options) {
+    struct cml_runtime *runtime = cml_runtime;
+    pthread_mutex_lock(&runtime->endpoints_lock);
+    struct cml_endpoint *endpoint = runtime->endpoints;
+    while (endpoint != NULL && strcmp(endpoint->key, options->key) != 0) {
+        endpoint = endpoint->next;
+    }
+    if (endpoint != NULL) {
+        atomic_fetch_add(&endpoint->refs, 1);
+    } else {
+        endpoint = s_new(options);
+        if (endpoint != NULL) {
+            endpoint->next = runtime->endpoints;
+            runtime->endpoints = endpoint;
+        }
+    }
+    pthread_mutex_unlock(&runtime->endpoints_lock);
+    return endpoint;
+}
+
+void cml_endpoint_release(struct cml_endpoint *endpoint) {
+    struct cml_runtime *runtime = endpoint->runtime;
+    pthread_mutex_lock(&runtime->endpoints_lock); /* so that no cml_endpoint_get finds it on its way out */
+    bool last = atomic_fetch_sub(&endpoint->refs, 1) == 1;
+    if (last) {
+        struct cml_endpoint **link = &runtime->endpoints;
+        while (*link != endpoint) {
+            link = &(*link)->next;
+        }
+        *link = endpoint->next;
+    }
+    pthread_mutex_unlock(&runtime->endpoints_lock);
+    if (last) {
+        s_destroy(endpoint);
+    }
+}
+
+/* ---- connections (loop thread) ---- */
+
+static void s_connection_free(struct cml_connection *connection) {
+    struct cml_endpoint_shard *home = connection->home;
+    struct cml_endpoint *endpoint = home->endpoint;
+    home->open--;
+    home->shard->connections--;
+    cml_link_remove(&connection->idle_link);
+    free(connection);
+    cml_live_add(CML_LIVE_CONNECTIONS, -1);
+    if (home->open == 0 && cml_link_empty(&home->waiting[0]) && cml_link_empty(&home->waiting[1])) {
+        cml_link_remove(&home->link);
+    } else {
+        cml_endpoint_pump(home);
+    }
+    cml_endpoint_release(endpoint);
+}
+
+static void _on_connection_shutdown(struct aws_http_connection *http, int error_code, void *user_data) {
+    (void)http;
+    (void)error_code;
+    s_connection_free(user_data); /* no stream is left: aws-c-http completes them before this */
+}
+
+static void s_drop_idle(struct cml_connection *connection) {
+    cml_link_remove(&connection->idle_link);
+    struct aws_http_connection *http = connection->http;
+    connection->http = NULL;
+    aws_http_connection_release(http); /* shuts it down; _on_connection_shutdown follows */
+}
+
+static void s_connect_failed(struct cml_connection *connection, int error_code) {
+    struct cml_endpoint_shard *home = connection->home;
+    home->connecting[connection->windowed]--;
+    bool no_descriptors = error_code == AWS_ERROR_MAX_FDS_EXCEEDED && home->open > 1;
+    struct cml_link *waiting = &home->waiting[connection->windowed];
+    struct cml_request *unlucky = NULL;
+    if (!cml_link_empty(waiting) && !no_descriptors) {
+        unlucky = CML_CONTAINER_OF(waiting->next, struct cml_request, wait_link);
+        cml_request_acquire(unlucky);
+        cml_endpoint_unwait(unlucky);
+        cml_request_note(unlucky, cml_error_from_crt(error_code, true), error_code);
+        cml_dispatch(unlucky, CML_ON_UNREACHABLE);
+    }
+    s_connection_free(connection);
+    if (unlucky != NULL) {
+        cml_request_release(unlucky);
+    }
+}
+
+struct s_setup_news {
+    struct aws_task task;
+    struct cml_connection *connection;
+    int error_code;
+};
+
+static void _on_setup_news(struct aws_task *task, void *arg, enum aws_task_status status) {
+    (void)task;
+    struct s_setup_news *news = arg;
+    if (status == AWS_TASK_STATUS_RUN_READY) {
+        s_connect_failed(news->connection, news->error_code);
+    }
+    free(news);
+}
+
+/* Failures may come on a resolver's thread, or inside aws_http_client_connect itself: bring them to the loop. */
+static void s_post_connect_failure(struct cml_connection *connection, int error_code) {
+    struct s_setup_news *news = calloc(1, sizeof(*news));
+    news->connection = connection;
+    news->error_code = error_code;
+    aws_task_init(&news->task, _on_setup_news, news, "cumulo_connect_failed");
+    aws_event_loop_schedule_task_now(connection->home->shard->loop, &news->task);
+}
+
+static void _on_connection_setup(struct aws_http_connection *http, int error_code, void *user_data) {
+    struct cml_connection *connection = user_data;
+    struct cml_endpoint_shard *home = connection->home;
+    if (http == NULL) {
+        s_post_connect_failure(connection, error_code != 0 ? error_code : AWS_ERROR_UNKNOWN);
+        return;
+    }
+    home->connecting[connection->windowed]--;
+    connection->http = http;
+    atomic_fetch_add_explicit(&home->endpoint->connections_opened, 1, memory_order_relaxed);
+    cml_link_push_front(&home->idle[connection->windowed], &connection->idle_link);
+    connection->idle_since_ns = cml_now_ns();
+    cml_endpoint_pump(home);
+}
+
+static void s_proxy_options(struct cml_endpoint *endpoint, struct aws_http_proxy_options *proxy) {
+    AWS_ZERO_STRUCT(*proxy);
+    proxy->connection_type = endpoint->tls ? AWS_HPCT_HTTP_TUNNEL : AWS_HPCT_HTTP_FORWARD;
+    proxy->host = aws_byte_cursor_from_c_str(endpoint->proxy_host);
+    proxy->port = endpoint->proxy_port;
+    proxy->tls_options = endpoint->proxy_tls ? &endpoint->proxy_tls_options : NULL;
+    if (endpoint->proxy_user != NULL) {
+        proxy->auth_type = AWS_HPAT_BASIC;
+        proxy->auth_username = aws_byte_cursor_from_c_str(endpoint->proxy_user);
+        proxy->auth_password = aws_byte_cursor_from_c_str(endpoint->proxy_password ? endpoint->proxy_password : "");
+    }
+}
+
+static void s_connect(struct cml_endpoint_shard *home, bool windowed) {
+    struct cml_endpoint *endpoint = home->endpoint;
+    struct cml_connection *connection = calloc(1, sizeof(*connection));
+    connection->home = home;
+    connection->windowed = windowed;
+    cml_link_init(&connection->idle_link);
+    atomic_fetch_add(&endpoint->refs, 1);
+    home->open++;
+    home->connecting[windowed]++;
+    home->shard->connections++;
+    home->last_connect_start_ns = cml_now_ns();
+    cml_live_add(CML_LIVE_CONNECTIONS, 1);
+
+    struct aws_socket_options socket = {
+        .type = AWS_SOCKET_STREAM,
+        .domain = AWS_SOCKET_IPV4,
+        .connect_timeout_ms = endpoint->connect_timeout_ms,
+        .keepalive = true,
+        .tcp_nodelay = AWS_SOCKET_TCP_NODELAY_ON,
+    };
+    struct aws_http_proxy_options proxy;
+    struct aws_http_client_connection_options options = AWS_HTTP_CLIENT_CONNECTION_OPTIONS_INIT;
+    options.allocator = endpoint->runtime->alloc;
+    options.bootstrap = endpoint->runtime->bootstrap;
+    options.host_name = aws_byte_cursor_from_c_str(endpoint->host);
+    options.port = endpoint->port;
+    options.socket_options = &socket;
+    options.tls_options = endpoint->tls ? &endpoint->tls_options : NULL;
+    if (endpoint->proxy_host != NULL) {
+        s_proxy_options(endpoint, &proxy);
+        options.proxy_options = &proxy;
+    }
+    options.manual_window_management = windowed;
+    options.initial_window_size = windowed ? CML_SPILL_BYTES : SIZE_MAX;
+    options.requested_event_loop = home->shard->loop;
+    options.user_data = connection;
+    options.on_setup = _on_connection_setup;
+    options.on_shutdown = _on_connection_shutdown;
+    if (aws_http_client_connect(&options) != AWS_OP_SUCCESS) {
+        s_post_connect_failure(connection, aws_last_error());
+    }
+}
+
+/* ---- waiting and serving (loop thread) ---- */
+
+static bool s_serve(struct cml_endpoint_shard *home, int kind) {
+    if (cml_link_empty(&home->waiting[kind]) || cml_link_empty(&home->idle[kind])) {
+        return false;
+    }
+    struct cml_connection *connection = CML_CONTAINER_OF(home->idle[kind].next, struct cml_connection, idle_link);
+    if (!aws_http_connection_new_requests_allowed(connection->http)) {
+        s_drop_idle(connection); /* the server closed it a moment ago */
+        return true;
+    }
+    cml_link_remove(&connection->idle_link);
+    struct cml_request *request = CML_CONTAINER_OF(home->waiting[kind].next, struct cml_request, wait_link);
+    cml_request_acquire(request);
+    cml_endpoint_unwait(request);
+    request->connection = connection;
+    cml_dispatch(request, CML_ON_CONNECTION);
+    cml_request_release(request);
+    return true;
+}
+
+/* Gives up something unused so that a waiter may have its connection. The room comes when the shutdown is through. */
+static bool s_make_room(struct cml_endpoint_shard *home, int kind) {
+    if (!cml_link_empty(&home->idle[!kind])) {
+        s_drop_idle(CML_CONTAINER_OF(home->idle[!kind].prev, struct cml_connection, idle_link));
+        return true;
+    }
+    if (home->shard->connections >= home->endpoint->runtime->connections_per_shard) {
+        for (struct cml_link *link = home->shard->endpoints.next; link != &home->shard->endpoints; link = link->next) {
+            struct cml_endpoint_shard *other = CML_CONTAINER_OF(link, struct cml_endpoint_shard, link);
+            for (int k = 0; k < 2 && other != home; ++k) {
+                if (!cml_link_empty(&other->idle[k])) {
+                    s_drop_idle(CML_CONTAINER_OF(other->idle[k].prev, struct cml_connection, idle_link));
+                    return true;
+                }
+            }
+        }
+    }
+    if (!cml_link_empty(&home->paused)) {
+        struct cml_request *paused = CML_CONTAINER_OF(home->paused.next, struct cml_request, wait_link);
+        cml_link_remove(&paused->wait_link);
+        cml_dispatch(paused, CML_ON_EVICT);
+        return true;
+    }
+    return false;
+}
+
+static bool s_may_connect(const struct cml_endpoint_shard *home) {
+    return home->open < home->endpoint->max_per_shard &&
+           home->shard->connections < home->endpoint->runtime->connections_per_shard;
+}
+
+void cml_endpoint_pump(struct cml_endpoint_shard *home) {
+    for (int kind = 0; kind < 2; ++kind) {
+        while (s_serve(home, kind)) {
+        }
+        while (home->waiting_count[kind] > home->connecting[kind] && s_may_connect(home)) {
+            s_connect(home, kind);
+        }
+        if (home->waiting_count[kind] > 0 && home->connecting[kind] == 0) {
+            s_make_room(home, kind);
+        }
+    }
+}
+
+void cml_endpoint_wait(struct cml_request *request) {
+    struct cml_endpoint_shard *home = &request->client->endpoint->shards[request->shard->index];
+    int kind = request->sink == CML_SINK_STREAM;
+    if (cml_link_empty(&home->link)) {
+        cml_link_push_back(&home->shard->endpoints, &home->link);
+    }
+    cml_link_push_back(&home->waiting[kind], &request->wait_link);
+    home->waiting_count[kind]++;
+}
+
+void cml_endpoint_unwait(struct cml_request *request) {
+    struct cml_endpoint_shard *home = &request->client->endpoint->shards[request->shard->index];
+    cml_link_remove(&request->wait_link);
+    home->waiting_count[request->sink == CML_SINK_STREAM]--;
+    if (home->open == 0 && home->waiting_count[0] + home->waiting_count[1] == 0) {
+        cml_link_remove(&home->link); /* nothing here holds the endpoint any more */
+    }
+}
+
+void cml_endpoint_give_back(struct cml_connection *connection, bool reusable) {
+    struct cml_endpoint_shard *home = connection->home;
+    connection->current = NULL;
+    if (!reusable || !aws_http_connection_new_requests_allowed(connection->http)) {
+        struct aws_http_connection *http = connection->http;
+        connection->http = NULL;
+        aws_http_connection_release(http);
+        return;
+    }
+    connection->served++;
+    connection->idle_since_ns = cml_now_ns();
+    cml_link_push_front(&home->idle[connection->windowed], &connection->idle_link);
+    if (home->endpoint->idle_timeout_ms != 0) {
+        cml_shard_sweep_by(home->shard,
+                           connection->idle_since_ns + (uint64_t)home->endpoint->idle_timeout_ms * 1000000ull);
+    }
+    cml_endpoint_pump(home);
+}
+
+void cml_endpoint_sweep(struct cml_endpoint_shard *home, uint64_t now_ns, uint64_t *next_ns) {
+    uint64_t limit = (uint64_t)home->endpoint->idle_timeout_ms * 1000000ull;
+    for (int kind = 0; kind < 2 && limit != 0; ++kind) {
+        /* The list's end is the longest idle. */
+        while (!cml_link_empty(&home->idle[kind])) {
+            struct cml_connection *oldest =
+                CML_CONTAINER_OF(home->idle[kind].prev, struct cml_connection, idle_link);
+            if (oldest->idle_since_ns + limit > now_ns) {
+                *next_ns = oldest->idle_since_ns + limit < *next_ns ? oldest->idle_since_ns + limit : *next_ns;
+                break;
+            }
+            s_drop_idle(oldest);
+        }
+    }
+}

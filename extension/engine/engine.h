@@ -1,0 +1,176 @@
+/* The engine's face: what the extension's .pxi files may call. Everything here may be called from any thread without the GIL, and
+ * nothing here calls back: news of a request arrives on the queue it was submitted with.
+ *
+ * Ownership: cml_request_new gives the caller one reference. While a request is on the engine's side the engine holds
+ * another, and each announcement on the queue carries one that the drainer gives back with cml_request_release.
+ */
+#ifndef CML_ENGINE_H
+#define CML_ENGINE_H
+
+#include "buffers.h"
+#include "cml.h"
+#include "machine.h"
+#include "queue.h"
+
+/* ---- runtime: one a process, started on first use, forgotten by a forked child ---- */
+
+struct cml_runtime_options {
+    uint32_t threads;         /* event loops */
+    uint32_t max_connections; /* of the process */
+};
+
+int cml_runtime_start(const struct cml_runtime_options *options); /* 0, or an aws error code */
+bool cml_runtime_running(void);
+uint32_t cml_runtime_threads(void);
+uint64_t cml_runtime_connections(void);
+/* Refuses new requests, ends those under way and waits at most timeout_ms for that. True if nothing is left. */
+bool cml_runtime_quiesce(uint32_t timeout_ms);
+void cml_runtime_after_fork_in_child(void);
+uint64_t cml_runtime_generation(void);
+
+/* ---- credentials: snapshots that a refresher publishes and the engine reads ---- */
+
+struct cml_credentials;
+
+/* The queue is told (by the source's own node) when a fresh snapshot is wanted; NULL for static credentials. */
+struct cml_credentials *cml_credentials_new(struct cml_queue *wanted, void *user_data);
+void cml_credentials_acquire(struct cml_credentials *source);
+void cml_credentials_release(struct cml_credentials *source);
+void *cml_credentials_user_data_of_node(struct cml_node *node);
+/* access_key may be NULL for anonymous. expires_ms: Unix time in ms, 0 for never; refresh_ms: when to ask anew. */
+void cml_credentials_publish(struct cml_credentials *source, const char *access_key, const char *secret,
+                             const char *token, uint64_t expires_ms, uint64_t refresh_ms);
+void cml_credentials_publish_failure(struct cml_credentials *source, const char *message);
+void cml_credentials_invalidate(struct cml_credentials *source);
+/* Copies the last failure's message; returns its length. */
+size_t cml_credentials_failure(struct cml_credentials *source, char *out, size_t capacity);
+
+/* ---- client: an endpoint, how to sign, how to retry: what a store gives the engine ---- */
+
+struct cml_header {
+    const char *name;
+    size_t name_len;
+    const char *value;
+    size_t value_len;
+};
+
+struct cml_client_options {
+    const char *key; /* connections are shared by clients of the same key */
+    const char *host;
+    uint32_t port;
+    bool tls;
+    bool tls_verify;
+    const char *ca_pem; /* replaces the system's trust store when not NULL */
+    size_t ca_pem_len;
+    const char *proxy_host; /* NULL for none */
+    uint32_t proxy_port;
+    bool proxy_tls;
+    const char *proxy_user;
+    const char *proxy_password;
+    uint32_t max_connections;
+    uint32_t connect_timeout_ms;
+    uint32_t idle_timeout_ms;
+    uint64_t stall_timeout_ms; /* 0 for none */
+    uint64_t total_timeout_ms; /* 0 for none */
+    uint32_t max_retries;
+    uint64_t retry_timeout_ms;
+    uint32_t backoff_init_ms;
+    uint32_t backoff_max_ms;
+    double backoff_base;
+    const char *host_header;
+    const struct cml_header *headers; /* sent with every request */
+    size_t header_count;
+    const char *region;  /* SigV4; NULL to send requests unsigned */
+    const char *service;
+    bool sign_payload;
+    bool s3express;      /* the credentials are a session's: its token goes into x-amz-s3session-token */
+    struct cml_credentials *credentials; /* SigV4 credentials, or NULL */
+};
+
+struct cml_client;
+struct cml_client *cml_client_new(const struct cml_client_options *options); /* NULL: cml_last_crt_error() */
+void cml_client_acquire(struct cml_client *client);
+void cml_client_release(struct cml_client *client);
+
+struct cml_client_stats {
+    uint64_t requests, attempts, retries, errors, bytes_received, bytes_sent, connections_opened;
+};
+void cml_client_stats(struct cml_client *client, struct cml_client_stats *out);
+
+/* ---- requests ---- */
+
+struct cml_request;
+
+enum cml_range { CML_RANGE_NONE, CML_RANGE_BOUNDED, CML_RANGE_OFFSET, CML_RANGE_SUFFIX };
+
+enum cml_sink {
+    CML_SINK_COLLECT, /* the engine gathers the body, up to a limit */
+    CML_SINK_BUFFER,  /* into room given before submission; the body has to fit */
+    CML_SINK_STREAM   /* into room given as the consumer wishes; reading stops where there is none */
+};
+
+enum cml_flags {
+    CML_FLAG_ANNOUNCE_HEADERS = 1,   /* tell the queue when the headers are there, not only at the end */
+    CML_FLAG_ERROR_IN_200 = 2,       /* S3 answers copy and complete with 200 and an <Error> */
+    CML_FLAG_VERIFY = 4,             /* check the body against a checksum the server sent */
+    CML_FLAG_UNSIGNED = 8            /* do not sign although the client does */
+};
+
+/* path: what follows the authority, percent-encoded, query included. method: a token. Both are copied. */
+struct cml_request *cml_request_new(struct cml_client *client, const char *method, const char *path, size_t path_len);
+void cml_request_add_header(struct cml_request *request, const char *name, size_t name_len, const char *value,
+                            size_t value_len);
+void cml_request_set_range(struct cml_request *request, enum cml_range kind, uint64_t start, uint64_t end);
+void cml_request_set_flags(struct cml_request *request, uint32_t flags);
+void cml_request_set_timeout(struct cml_request *request, uint64_t total_ms);
+/* The memory or descriptor stays the caller's and must live until the request has ended. */
+void cml_request_set_body_memory(struct cml_request *request, const void *data, size_t length);
+void cml_request_set_body_file(struct cml_request *request, int fd, uint64_t offset, uint64_t length);
+void cml_request_set_sink(struct cml_request *request, enum cml_sink sink, uint64_t collect_limit);
+void cml_request_set_user_data(struct cml_request *request, void *user_data);
+void *cml_request_user_data(const struct cml_request *request);
+
+void cml_request_submit(struct cml_request *request, struct cml_queue *queue);
+void cml_request_acquire(struct cml_request *request);
+void cml_request_release(struct cml_request *request);
+/* What take_all of `queue` gave, with announcements armed again. NULL when the request has moved to another queue
+ * meanwhile: it is announced there, and the node's reference has been given back. */
+struct cml_request *cml_request_of_node(struct cml_node *node, struct cml_queue *queue);
+void cml_request_retarget(struct cml_request *request, struct cml_queue *queue); /* news go there from now on */
+
+/* Room for body bytes, at most four pieces at a time: false when there are four already. */
+bool cml_request_feed(struct cml_request *request, void *data, size_t capacity);
+/* From its return on the engine touches neither destination nor source memory of the caller. */
+void cml_request_revoke(struct cml_request *request);
+void cml_request_cancel(struct cml_request *request); /* revokes, and stops the transfer */
+
+struct cml_progress {
+    bool headers_ready;
+    bool finished;
+    int error;            /* enum cml_error, once finished */
+    int crt_error;        /* aws error code behind it, or 0 */
+    uint32_t attempts;
+    uint64_t pieces_done; /* pieces of room that are full, or that hold the last bytes */
+    uint64_t delivered;   /* body bytes in the room given, in order */
+    uint64_t waiting;     /* body bytes received that have no room yet */
+};
+void cml_request_progress(struct cml_request *request, struct cml_progress *out);
+
+struct cml_response_view {
+    int status;
+    const char *headers; /* name NUL value NUL ... */
+    size_t headers_len;
+    int64_t content_length; /* of the body to come; -1 unknown */
+    bool has_range;
+    uint64_t range_start, range_end, total;
+};
+/* Valid once headers_ready or finished, until the request is released. The response the caller's data comes from. */
+void cml_request_response(struct cml_request *request, struct cml_response_view *out);
+/* The last response, and the start of its body when it was an error. */
+void cml_request_failure(struct cml_request *request, struct cml_response_view *out, const char **body, size_t *len);
+/* The gathered body of a COLLECT request; the caller gets a reference, or NULL. */
+struct cml_buffer *cml_request_take_body(struct cml_request *request);
+
+int cml_last_crt_error(void);
+
+#endif

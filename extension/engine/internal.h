@@ -1,0 +1,314 @@
+/* Structures that the engine's own files share. The comment on each group of fields says who may touch it. */
+#ifndef CML_INTERNAL_H
+#define CML_INTERNAL_H
+
+#include "engine.h"
+
+#include <aws/auth/credentials.h>
+#include <aws/common/task_scheduler.h>
+#include <aws/http/connection.h>
+#include <aws/http/request_response.h>
+#include <aws/io/channel_bootstrap.h>
+#include <aws/io/event_loop.h>
+#include <aws/io/tls_channel_handler.h>
+#include <pthread.h>
+
+#define CML_MAX_SHARDS 64
+#define CML_PIECES 4
+#define CML_SPILL_BYTES ((size_t)64 << 10)   /* the window of a stream before its consumer gives room */
+#define CML_ERROR_BODY_BYTES ((size_t)64 << 10)
+#define CML_HEADER_BYTES ((size_t)256 << 10) /* all headers of a response together */
+
+/* ---- intrusive doubly linked list; a node that is in no list points to itself ---- */
+struct cml_link {
+    struct cml_link *prev, *next;
+};
+static inline void cml_link_init(struct cml_link *link) {
+    link->prev = link->next = link;
+}
+static inline bool cml_link_empty(const struct cml_link *link) {
+    return link->next == link;
+}
+static inline void cml_link_remove(struct cml_link *link) {
+    link->prev->next = link->next;
+    link->next->prev = link->prev;
+    cml_link_init(link);
+}
+static inline void cml_link_push_back(struct cml_link *list, struct cml_link *link) {
+    link->prev = list->prev;
+    link->next = list;
+    list->prev->next = link;
+    list->prev = link;
+}
+static inline void cml_link_push_front(struct cml_link *list, struct cml_link *link) {
+    cml_link_push_back(list->next, link);
+}
+
+/* ---- shard: one event loop and all that lives on it ---- */
+struct cml_shard {
+    struct aws_event_loop *loop; /* immutable */
+    uint32_t index;
+    _Atomic(struct cml_node *) inbox; /* any thread pushes, the loop drains */
+    struct aws_task inbox_task;       /* scheduled by whoever found the inbox empty */
+    atomic_uint in_flight;            /* requests given to this shard and not ended */
+    /* the loop's thread only */
+    struct cml_link live;      /* requests */
+    struct cml_link endpoints; /* cml_endpoint_shard with connections or waiters */
+    struct aws_task sweep_task;
+    uint64_t sweep_at_ns; /* UINT64_MAX when not scheduled */
+    uint32_t connections; /* open or opening */
+};
+
+struct cml_runtime {
+    struct aws_allocator *alloc;
+    struct aws_event_loop_group *loops;
+    struct aws_host_resolver *resolver;
+    struct aws_client_bootstrap *bootstrap;
+    struct cml_shard *shards;
+    uint32_t shard_count;
+    uint32_t connections_per_shard;
+    atomic_bool closing;
+    atomic_uint next_shard;
+    pthread_mutex_t endpoints_lock;
+    struct cml_endpoint *endpoints; /* under endpoints_lock */
+};
+extern struct cml_runtime *cml_runtime; /* NULL before the first use and in a forked child */
+
+enum cml_message { CML_MSG_SUBMIT = 1, CML_MSG_FEED = 2, CML_MSG_CANCEL = 4, CML_MSG_CREDENTIALS = 8, CML_MSG_EXIT = 16 };
+void cml_shard_post(struct cml_request *request, uint32_t message);
+void cml_shard_sweep_by(struct cml_shard *shard, uint64_t at_ns); /* loop thread */
+
+/* ---- endpoint: where connections are shared ---- */
+struct cml_connection {
+    struct cml_endpoint_shard *home;
+    struct aws_http_connection *http;
+    struct cml_request *current; /* borrowed: the request holds the connection while it uses it */
+    struct cml_link idle_link;
+    uint64_t idle_since_ns;
+    uint32_t served;
+    bool windowed;
+};
+
+struct cml_endpoint_shard { /* the loop's thread only */
+    struct cml_endpoint *endpoint;
+    struct cml_shard *shard;
+    struct cml_link link; /* in shard->endpoints */
+    struct cml_link idle[2]; /* connections; [1] with flow control */
+    struct cml_link waiting[2];
+    struct cml_link paused; /* requests whose connection could be given to others */
+    uint32_t waiting_count[2];
+    uint32_t connecting[2];
+    uint32_t open; /* open or opening, both kinds */
+    uint64_t last_connect_start_ns;
+};
+
+struct cml_endpoint {
+    atomic_int refs; /* one for each client and each connection */
+    struct cml_endpoint *next; /* under runtime->endpoints_lock */
+    struct cml_runtime *runtime;
+    char *key;
+    char *host;
+    uint32_t port;
+    struct aws_tls_ctx *tls_ctx;
+    struct aws_tls_connection_options tls_options;
+    bool tls;
+    char *proxy_host, *proxy_user, *proxy_password;
+    uint32_t proxy_port;
+    struct aws_tls_ctx *proxy_tls_ctx;
+    struct aws_tls_connection_options proxy_tls_options;
+    bool proxy_tls;
+    uint32_t connect_timeout_ms, idle_timeout_ms;
+    uint32_t max_per_shard;
+    uint32_t shard_count; /* how many of the runtime's shards it uses */
+    atomic_llong clock_skew_s; /* server's clock minus ours, learned from RequestTimeTooSkewed */
+    atomic_ullong connections_opened;
+    struct cml_endpoint_shard shards[];
+};
+
+struct cml_endpoint *cml_endpoint_get(const struct cml_client_options *options);
+void cml_endpoint_release(struct cml_endpoint *endpoint);
+/* loop thread: */
+void cml_endpoint_wait(struct cml_request *request);   /* queues it; it gets CONNECTION or UNREACHABLE */
+void cml_endpoint_unwait(struct cml_request *request);
+void cml_endpoint_give_back(struct cml_connection *connection, bool reusable);
+void cml_endpoint_pump(struct cml_endpoint_shard *home);
+void cml_endpoint_sweep(struct cml_endpoint_shard *home, uint64_t now_ns, uint64_t *next_ns);
+
+/* ---- client ---- */
+struct cml_client {
+    atomic_int refs;
+    uint64_t generation;
+    struct cml_endpoint *endpoint;
+    struct cml_credentials *credentials;
+    char *host_header, *region, *service;
+    char *header_arena;
+    struct cml_header *headers;
+    size_t header_count;
+    bool sign_payload, s3express;
+    uint64_t stall_ns, total_ns, retry_timeout_ns;
+    uint32_t max_retries, backoff_init_ms, backoff_max_ms;
+    double backoff_base;
+    atomic_ullong requests, attempts, retries, errors, bytes_received, bytes_sent;
+};
+
+/* ---- response ---- */
+enum cml_checksum { CML_SUM_NONE, CML_SUM_CRC64NVME, CML_SUM_CRC32C, CML_SUM_CRC32, CML_SUM_SHA256, CML_SUM_SHA1, CML_SUM_MD5 };
+
+struct cml_response {
+    int status;
+    char *headers;
+    size_t len, cap;
+    int64_t content_length; /* -1 unknown */
+    bool chunked, has_range, overflow, bad_length;
+    uint64_t range_start, range_end, total; /* end exclusive */
+    uint32_t etag_at, checksum_at;          /* offset + 1 in headers, 0 if none */
+    enum cml_checksum checksum;
+    int32_t retry_after_s; /* -1 none */
+    int64_t date_s;        /* Unix time of the Date header, 0 none */
+};
+void cml_response_reset(struct cml_response *response);
+void cml_response_free(struct cml_response *response);
+bool cml_response_add(struct cml_response *response, const struct aws_http_header *header);
+const char *cml_response_etag(const struct cml_response *response); /* NULL if none */
+bool cml_etag_is_strong(const char *etag);
+
+/* ---- checksums of bodies ---- */
+struct cml_sum {
+    enum cml_checksum kind;
+    uint64_t crc;
+    struct aws_hash *hash;
+};
+void cml_sum_start(struct cml_sum *sum, enum cml_checksum kind);
+void cml_sum_update(struct cml_sum *sum, const void *data, size_t length);
+bool cml_sum_matches(struct cml_sum *sum, const char *base64);
+void cml_sum_stop(struct cml_sum *sum);
+
+/* ---- request ---- */
+struct cml_piece {
+    uint8_t *data;
+    size_t capacity, filled;
+};
+
+enum cml_after_abort { CML_THEN_RETRY, CML_THEN_FAIL, CML_THEN_PARK };
+
+struct cml_request {
+    atomic_int refs;
+    /* immutable once submitted */
+    struct cml_client *client;
+    struct cml_queue *queue;
+    void *user_data;
+    char *arena; /* path, then header names and values */
+    size_t arena_len, arena_cap;
+    size_t path_len;
+    struct {
+        uint32_t name, name_len, value, value_len;
+    } headers[24];
+    uint32_t header_count;
+    char method[8];
+    bool is_head;
+    enum cml_sink sink;
+    uint32_t flags;
+    enum cml_range range;
+    uint64_t range_from, range_to;
+    uint64_t collect_limit;
+    const uint8_t *body_memory;
+    int body_fd;
+    uint64_t body_offset, body_length;
+    uint64_t total_ns;
+    struct cml_shard *shard;
+    uint64_t generation;
+
+    /* any thread */
+    atomic_uint messages;
+    struct cml_node inbox_node;
+    atomic_bool announced;
+    struct cml_node queue_node;
+
+    /* under lock: what consumer and loop share */
+    pthread_mutex_t lock;
+    struct cml_piece pieces[CML_PIECES];
+    uint32_t piece_head, piece_count;
+    uint64_t pieces_done;
+    uint64_t room_posted; /* bytes of room given so far */
+    uint8_t *spill;
+    size_t spill_len, spill_cap;
+    bool revoked;
+    bool headers_ready, finished;
+    int error, crt_error;
+    uint64_t received; /* body bytes taken in, over all attempts */
+
+    /* the loop's thread only, and after finished anybody's */
+    enum cml_state state;
+    struct cml_link live_link, wait_link, credentials_link;
+    struct cml_connection *connection;
+    struct aws_http_stream *stream;
+    struct cml_response response; /* the one the consumer's data comes from */
+    struct cml_response current;  /* of this attempt */
+    bool committed;               /* response is set for good */
+    bool window_flow;             /* the connection has flow control */
+    uint64_t attempt_base;        /* received when this attempt began */
+    uint64_t window_credited;     /* room turned into window in this attempt */
+    uint64_t attempt_received, skip; /* body bytes of this attempt; bytes of it to drop because we have them */
+    struct cml_sum sum;
+    bool sum_whole;
+    struct cml_buffer *collected;
+    char *error_body;
+    size_t error_len;
+    uint64_t source_at; /* how far the upload's source was read */
+    bool got_headers, reused_connection;
+    uint32_t attempts, failures, free_retries, auth_retries, checksum_retries;
+    uint64_t started_ns, deadline_ns, progress_ns, wake_ns;
+    int pending_error, pending_crt;
+    enum cml_after_abort after_abort;
+    bool exposed; /* body bytes were announced to the consumer: no restart from zero */
+};
+
+void cml_dispatch(struct cml_request *request, enum cml_event event); /* loop thread */
+
+/* transport.c: the CRT's side */
+int cml_transport_send(struct cml_request *request, struct aws_credentials *credentials); /* 0 or an aws error */
+void cml_transport_abort(struct cml_request *request);
+void cml_transport_open_window(struct cml_request *request, uint64_t bytes);
+
+/* body.c: where body bytes go */
+int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length); /* 0 or enum cml_error */
+void cml_body_restart(struct cml_request *request);
+void cml_body_finish(struct cml_request *request); /* under lock: the last, partly filled piece is done */
+bool cml_body_reserve(struct cml_request *request, uint64_t length);
+void cml_request_announce(struct cml_request *request);
+/* What the attempt's Range and If-Match are: false for none. */
+bool cml_request_attempt_range(const struct cml_request *request, char out[64]);
+
+/* request.c, for transport.c */
+void cml_request_on_data(struct cml_request *request, const uint8_t *data, size_t length);
+void cml_request_note(struct cml_request *request, int error, int crt_error);
+
+/* judgement.c */
+bool cml_signs(const struct cml_request *request);
+bool cml_is_error_status(const struct cml_request *request);
+void cml_keep_error_body(struct cml_request *request, const uint8_t *data, size_t length);
+bool cml_is_resumable(const struct cml_request *request);
+int cml_check_headers(struct cml_request *request); /* CML_OK or what is wrong */
+int cml_check_end(struct cml_request *request);
+bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns); /* whether another attempt may help */
+bool cml_can_go_on(struct cml_request *request); /* whether what was received can be kept or thrown away */
+bool cml_all_is_here(const struct cml_request *request);
+
+/* retry.c */
+int cml_error_from_crt(int crt_error, bool connecting);
+bool cml_error_is_retryable(int error);
+bool cml_status_is_retryable(const struct cml_response *response, const char *body, size_t len);
+uint64_t cml_backoff_ns(const struct cml_client *client, uint32_t failures, int32_t retry_after_s);
+bool cml_body_has_code(const char *body, size_t len, const char *code);
+
+/* credentials.c */
+enum cml_credentials_state { CML_HAVE_CREDENTIALS, CML_WAIT_CREDENTIALS, CML_NO_CREDENTIALS };
+enum cml_credentials_state cml_credentials_get(struct cml_credentials *source, struct cml_request *waiter,
+                                               struct aws_credentials **out);
+void cml_credentials_unwait(struct cml_credentials *source, struct cml_request *request);
+bool cml_credentials_reject(struct cml_credentials *source); /* after 401/403: true if fresh ones may come */
+
+/* signing.c */
+int cml_sign(struct cml_request *request, struct aws_http_message *message, struct aws_credentials *credentials);
+
+#endif

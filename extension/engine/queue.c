@@ -1,0 +1,181 @@
+#include "queue.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#    include <sys/eventfd.h>
+#endif
+
+struct cml_queue {
+    _Atomic(struct cml_node *) head; /* any thread */
+    atomic_int refs;                 /* any thread */
+    int read_fd;                     /* immutable; -1 for a condition queue */
+    int write_fd;                    /* immutable; the same as read_fd with eventfd */
+    pthread_mutex_t mutex;           /* condition queues only */
+    pthread_cond_t cond;
+    bool poked; /* under mutex */
+};
+
+static struct cml_queue *s_queue_new(void) {
+    struct cml_queue *queue = calloc(1, sizeof(*queue));
+    if (queue == NULL) {
+        return NULL;
+    }
+    atomic_init(&queue->head, NULL);
+    atomic_init(&queue->refs, 1);
+    queue->read_fd = queue->write_fd = -1;
+    pthread_mutex_init(&queue->mutex, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+#ifdef __linux__
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+#endif
+    pthread_cond_init(&queue->cond, &attr);
+    pthread_condattr_destroy(&attr);
+    cml_live_add(CML_LIVE_QUEUES, 1);
+    return queue;
+}
+
+static void s_queue_destroy(struct cml_queue *queue) {
+    if (queue->read_fd >= 0) {
+        close(queue->read_fd);
+    }
+    if (queue->write_fd >= 0 && queue->write_fd != queue->read_fd) {
+        close(queue->write_fd);
+    }
+    pthread_cond_destroy(&queue->cond);
+    pthread_mutex_destroy(&queue->mutex);
+    free(queue);
+    cml_live_add(CML_LIVE_QUEUES, -1);
+}
+
+static int s_open_wake(struct cml_queue *queue) {
+#ifdef __linux__
+    queue->read_fd = queue->write_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return queue->read_fd < 0 ? -1 : 0;
+#else
+    int fds[2];
+    if (pipe(fds) != 0) {
+        return -1;
+    }
+    for (int i = 0; i < 2; ++i) {
+        fcntl(fds[i], F_SETFL, O_NONBLOCK);
+        fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+    }
+    queue->read_fd = fds[0];
+    queue->write_fd = fds[1];
+    return 0;
+#endif
+}
+
+struct cml_queue *cml_queue_new_fd(void) {
+    struct cml_queue *queue = s_queue_new();
+    if (queue != NULL && s_open_wake(queue) != 0) {
+        int saved = errno;
+        s_queue_destroy(queue);
+        errno = saved;
+        return NULL;
+    }
+    return queue;
+}
+
+struct cml_queue *cml_queue_new_cond(void) {
+    return s_queue_new();
+}
+
+void cml_queue_acquire(struct cml_queue *queue) {
+    atomic_fetch_add_explicit(&queue->refs, 1, memory_order_relaxed);
+}
+
+void cml_queue_release(struct cml_queue *queue) {
+    if (queue != NULL && atomic_fetch_sub_explicit(&queue->refs, 1, memory_order_acq_rel) == 1) {
+        s_queue_destroy(queue);
+    }
+}
+
+int cml_queue_fd(const struct cml_queue *queue) {
+    return queue->read_fd;
+}
+
+void cml_queue_poke(struct cml_queue *queue) {
+    if (queue->write_fd >= 0) {
+        /* A full pipe or a saturated counter already means "readable": the result does not matter. */
+        uint64_t one = 1;
+        ssize_t ignored = write(queue->write_fd, &one, queue->write_fd == queue->read_fd ? sizeof(one) : 1);
+        (void)ignored;
+        return;
+    }
+    pthread_mutex_lock(&queue->mutex);
+    queue->poked = true;
+    pthread_cond_signal(&queue->cond);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+void cml_queue_push(struct cml_queue *queue, struct cml_node *node) {
+    struct cml_node *old = atomic_load_explicit(&queue->head, memory_order_relaxed);
+    do {
+        node->next = old;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &queue->head, &old, node, memory_order_acq_rel, memory_order_relaxed));
+    if (old == NULL) {
+        cml_queue_poke(queue);
+    }
+}
+
+static void s_consume_wake(struct cml_queue *queue) {
+    if (queue->read_fd >= 0) {
+        char scratch[64];
+        ssize_t ignored = read(queue->read_fd, scratch, sizeof(scratch));
+        (void)ignored;
+    }
+}
+
+struct cml_node *cml_queue_take_all(struct cml_queue *queue) {
+    s_consume_wake(queue);
+    struct cml_node *node = atomic_exchange_explicit(&queue->head, NULL, memory_order_acq_rel);
+    struct cml_node *oldest = NULL;
+    while (node != NULL) {
+        struct cml_node *next = node->next;
+        node->next = oldest;
+        oldest = node;
+        node = next;
+    }
+    return oldest;
+}
+
+static struct timespec s_deadline(int timeout_ms) {
+    struct timespec at;
+#ifdef __linux__
+    clock_gettime(CLOCK_MONOTONIC, &at);
+#else
+    clock_gettime(CLOCK_REALTIME, &at);
+#endif
+    at.tv_sec += timeout_ms / 1000;
+    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000L;
+    if (at.tv_nsec >= 1000000000L) {
+        at.tv_sec += 1;
+        at.tv_nsec -= 1000000000L;
+    }
+    return at;
+}
+
+bool cml_queue_wait(struct cml_queue *queue, int timeout_ms) {
+    if (atomic_load_explicit(&queue->head, memory_order_acquire) != NULL) {
+        return true;
+    }
+    struct timespec at = s_deadline(timeout_ms);
+    pthread_mutex_lock(&queue->mutex);
+    while (!queue->poked && atomic_load_explicit(&queue->head, memory_order_acquire) == NULL) {
+        if (pthread_cond_timedwait(&queue->cond, &queue->mutex, &at) == ETIMEDOUT) {
+            break;
+        }
+    }
+    queue->poked = false;
+    pthread_mutex_unlock(&queue->mutex);
+    return atomic_load_explicit(&queue->head, memory_order_acquire) != NULL;
+}

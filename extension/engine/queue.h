@@ -1,0 +1,35 @@
+/* The completion queue: how the engine's threads tell a waiting thread or event loop that something happened.
+ *
+ * Owns a lock-free stack of nodes and one way to wake its reader: a descriptor for event loops (eventfd, or a pipe),
+ * a condition variable for threads. Any thread pushes; one reader drains. The reader is woken only when a push found
+ * the queue empty, so a burst of completions costs one wake.
+ *
+ * Law: the reader consumes the wake before it takes the nodes. A push that comes later finds the queue empty and
+ * wakes it again, so no node is ever left behind.
+ */
+#ifndef CML_QUEUE_H
+#define CML_QUEUE_H
+
+#include "cml.h"
+
+struct cml_node {
+    struct cml_node *next;
+};
+
+struct cml_queue;
+
+struct cml_queue *cml_queue_new_fd(void);   /* NULL when no descriptor is to be had; errno says why */
+struct cml_queue *cml_queue_new_cond(void); /* for a thread that waits in cml_queue_wait */
+void cml_queue_acquire(struct cml_queue *queue);
+void cml_queue_release(struct cml_queue *queue);
+
+int cml_queue_fd(const struct cml_queue *queue); /* becomes readable on a wake; -1 for a condition queue */
+
+void cml_queue_push(struct cml_queue *queue, struct cml_node *node);
+struct cml_node *cml_queue_take_all(struct cml_queue *queue); /* oldest first, linked by next */
+
+/* Waits until the queue is not empty, it is poked, or timeout_ms passed. True if there is something to take. */
+bool cml_queue_wait(struct cml_queue *queue, int timeout_ms);
+void cml_queue_poke(struct cml_queue *queue); /* wakes the reader without a node */
+
+#endif

@@ -1,0 +1,491 @@
+/* Requests: the actions of the state machine (machine.h), and the calls by which other threads make, submit, feed and
+ * cancel them. Actions run on the loop's thread only; each sets the next state through s_enter.
+ */
+#include "internal.h"
+
+#include <assert.h>
+#include <aws/io/io.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+static void s_enter(struct cml_request *request, enum cml_action action, enum cml_state next) {
+    assert(cml_machine_allows(request->state, action, next));
+    (void)action;
+    request->state = next;
+}
+
+void cml_request_note(struct cml_request *request, int error, int crt_error) {
+    request->pending_error = error;
+    request->pending_crt = crt_error;
+}
+
+/* ---- announcing and ending ---- */
+
+void cml_request_announce(struct cml_request *request) {
+    if (atomic_exchange_explicit(&request->announced, true, memory_order_acq_rel)) {
+        return;
+    }
+    pthread_mutex_lock(&request->lock);
+    struct cml_queue *queue = request->queue;
+    cml_queue_acquire(queue);
+    pthread_mutex_unlock(&request->lock);
+    cml_request_acquire(request); /* the drainer gives it back */
+    cml_queue_push(queue, &request->queue_node);
+    cml_queue_release(queue);
+}
+
+struct cml_request *cml_request_of_node(struct cml_node *node, struct cml_queue *queue) {
+    struct cml_request *request = CML_CONTAINER_OF(node, struct cml_request, queue_node);
+    pthread_mutex_lock(&request->lock);
+    bool moved = request->queue != queue;
+    pthread_mutex_unlock(&request->lock);
+    atomic_store_explicit(&request->announced, false, memory_order_release);
+    if (moved) {
+        cml_request_announce(request);
+        cml_request_release(request);
+        return NULL;
+    }
+    return request;
+}
+
+void cml_request_retarget(struct cml_request *request, struct cml_queue *queue) {
+    pthread_mutex_lock(&request->lock);
+    struct cml_queue *old = request->queue;
+    if (old != queue) {
+        cml_queue_acquire(queue);
+        request->queue = queue;
+    }
+    pthread_mutex_unlock(&request->lock);
+    if (old != queue) {
+        cml_queue_release(old);
+    }
+}
+
+static void s_count_end(struct cml_request *request, int error) {
+    struct cml_client *client = request->client;
+    atomic_fetch_add_explicit(&client->bytes_received, request->received, memory_order_relaxed);
+    atomic_fetch_add_explicit(&client->bytes_sent, request->source_at, memory_order_relaxed);
+    if (error != CML_OK) {
+        atomic_fetch_add_explicit(&client->errors, 1, memory_order_relaxed);
+    }
+}
+
+static void s_finish(struct cml_request *request, enum cml_action action, int error, int crt_error) {
+    s_enter(request, action, CML_DONE);
+    cml_link_remove(&request->live_link);
+    cml_sum_stop(&request->sum);
+    s_count_end(request, error);
+    atomic_fetch_sub_explicit(&request->shard->in_flight, 1, memory_order_relaxed);
+    pthread_mutex_lock(&request->lock);
+    request->error = error;
+    request->crt_error = crt_error;
+    request->headers_ready = request->headers_ready || error == CML_OK;
+    request->finished = true;
+    if (error == CML_OK && request->spill_len == 0) {
+        cml_body_finish(request);
+    }
+    pthread_mutex_unlock(&request->lock);
+    cml_request_announce(request);
+    cml_request_release(request); /* twin: cml_request_submit */
+}
+
+/* ---- actions: before the wire ---- */
+
+static void s_enqueue(struct cml_request *request, enum cml_action action) {
+    s_enter(request, action, CML_QUEUED);
+    cml_endpoint_wait(request);
+    /* Last: it may serve this very request, and others. */
+    cml_endpoint_pump(&request->client->endpoint->shards[request->shard->index]);
+}
+
+static void s_prepare(struct cml_request *request, enum cml_action action) {
+    if (cml_signs(request)) {
+        struct aws_credentials *credentials = NULL;
+        switch (cml_credentials_get(request->client->credentials, request, &credentials)) {
+            case CML_WAIT_CREDENTIALS:
+                s_enter(request, action, CML_CREDENTIALS);
+                return;
+            case CML_NO_CREDENTIALS:
+                s_finish(request, action, CML_ERR_CREDENTIALS, 0);
+                return;
+            default:
+                aws_credentials_release(credentials);
+        }
+    }
+    s_enqueue(request, action);
+}
+
+static void s_start(struct cml_request *request) {
+    struct cml_shard *shard = request->shard;
+    request->started_ns = cml_now_ns();
+    uint64_t total = request->total_ns != 0 ? request->total_ns : request->client->total_ns;
+    request->deadline_ns = total != 0 ? request->started_ns + total : UINT64_MAX;
+    cml_link_push_back(&shard->live, &request->live_link);
+    cml_shard_sweep_by(shard, request->deadline_ns);
+    s_prepare(request, CML_PREPARE);
+}
+
+static void s_begin_attempt(struct cml_request *request) {
+    cml_response_reset(&request->current);
+    request->error_len = 0;
+    request->attempt_base = request->received;
+    request->attempt_received = request->skip = 0;
+    request->window_credited = 0;
+    request->progress_ns = cml_now_ns();
+    request->attempts++;
+    request->reused_connection = request->connection->served > 0;
+    atomic_fetch_add_explicit(&request->client->attempts, 1, memory_order_relaxed);
+}
+
+static void s_retry_or_fail(struct cml_request *request, enum cml_action action);
+
+static void s_send(struct cml_request *request) {
+    struct cml_connection *connection = request->connection;
+    struct aws_credentials *credentials = NULL;
+    if (cml_signs(request) &&
+        cml_credentials_get(request->client->credentials, NULL, &credentials) != CML_HAVE_CREDENTIALS) {
+        request->connection = NULL;
+        s_prepare(request, CML_SEND); /* they expired while it queued */
+        cml_endpoint_give_back(connection, true);
+        return;
+    }
+    s_begin_attempt(request);
+    int crt_error = cml_transport_send(request, credentials);
+    if (credentials != NULL) {
+        aws_credentials_release(credentials);
+    }
+    if (crt_error == 0) {
+        s_enter(request, CML_SEND, CML_SENT);
+        if (request->client->stall_ns != 0) {
+            cml_shard_sweep_by(request->shard, request->progress_ns + request->client->stall_ns);
+        }
+        return;
+    }
+    request->connection = NULL;
+    cml_request_note(request, cml_error_from_crt(crt_error, false), crt_error);
+    s_retry_or_fail(request, CML_SEND);
+    cml_endpoint_give_back(connection, crt_error == AWS_IO_STREAM_READ_FAILED);
+}
+
+/* ---- actions: the response ---- */
+
+static void s_abort(struct cml_request *request, enum cml_action action, enum cml_after_abort then) {
+    request->after_abort = then;
+    if (request->state == CML_PAUSED) {
+        cml_link_remove(&request->wait_link);
+    }
+    s_enter(request, action, CML_ABORTING);
+    cml_transport_abort(request);
+}
+
+static void s_commit(struct cml_request *request) {
+    if (!request->committed) {
+        struct cml_response swap = request->response;
+        request->response = request->current;
+        request->current = swap;
+        /* Only the numbers of the attempt are needed from here on. */
+        request->current.status = request->response.status;
+        request->current.content_length = request->response.content_length;
+        request->current.has_range = request->response.has_range;
+        request->current.range_start = request->response.range_start;
+        request->current.range_end = request->response.range_end;
+        request->current.chunked = request->response.chunked;
+        request->committed = true;
+    }
+    pthread_mutex_lock(&request->lock);
+    bool news = !request->headers_ready;
+    request->headers_ready = true;
+    pthread_mutex_unlock(&request->lock);
+    if (news && (request->flags & CML_FLAG_ANNOUNCE_HEADERS)) {
+        cml_request_announce(request);
+    }
+}
+
+static void s_start_checksum(struct cml_request *request) {
+    const struct cml_response *response = &request->response;
+    if (request->received == 0) {
+        request->sum_whole = (request->flags & CML_FLAG_VERIFY) && response->status == 200 &&
+                             response->checksum != CML_SUM_NONE && !request->is_head;
+        if (request->sum_whole) {
+            cml_sum_start(&request->sum, response->checksum);
+        }
+    }
+}
+
+static void s_credit_window(struct cml_request *request) {
+    if (request->sink != CML_SINK_STREAM) {
+        return;
+    }
+    pthread_mutex_lock(&request->lock);
+    uint64_t posted = request->room_posted;
+    pthread_mutex_unlock(&request->lock);
+    uint64_t wanted = posted > request->attempt_base ? posted - request->attempt_base : 0;
+    if (wanted > request->window_credited) {
+        uint64_t more = wanted - request->window_credited;
+        request->window_credited = wanted;
+        cml_transport_open_window(request, more);
+    }
+}
+
+static void s_judge(struct cml_request *request) {
+    int status = request->current.status;
+    if (status < 200 || status > 299) {
+        s_enter(request, CML_JUDGE, CML_BODY); /* its body says why; s_conclude decides */
+        return;
+    }
+    int error = cml_check_headers(request);
+    if (error != CML_OK) {
+        cml_request_note(request, error, 0);
+        s_abort(request, CML_JUDGE, CML_THEN_RETRY);
+        return;
+    }
+    s_commit(request);
+    s_start_checksum(request);
+    if (request->sink == CML_SINK_COLLECT && request->current.content_length > 0 && !request->is_head) {
+        cml_body_reserve(request, (uint64_t)request->current.content_length); /* a refusal shows when bytes come */
+    }
+    s_enter(request, CML_JUDGE, CML_BODY);
+    s_credit_window(request);
+}
+
+/* A complete error response to an upload that is still going on does not end the stream: end it here. */
+static void s_check_early_error(struct cml_request *request) {
+    if (request->current.content_length >= 0 &&
+        request->attempt_received >= (uint64_t)request->current.content_length &&
+        request->source_at < request->body_length) {
+        cml_request_note(request, CML_ERR_STATUS, 0);
+        s_abort(request, CML_DELIVER, CML_THEN_RETRY);
+    }
+}
+
+static void s_pause_if_full(struct cml_request *request) {
+    if (request->sink == CML_SINK_STREAM && !request->current.chunked &&
+        request->attempt_received >= CML_SPILL_BYTES + request->window_credited &&
+        request->attempt_received < (uint64_t)request->current.content_length) {
+        cml_dispatch(request, CML_ON_FULL);
+    }
+}
+
+static void s_deliver(struct cml_request *request, const uint8_t *data, size_t length) {
+    request->progress_ns = cml_now_ns();
+    request->attempt_received += length;
+    if (cml_is_error_status(request)) {
+        cml_keep_error_body(request, data, length);
+        s_check_early_error(request);
+        return;
+    }
+    if (request->skip > 0) {
+        size_t drop = request->skip < length ? (size_t)request->skip : length;
+        request->skip -= drop;
+        data += drop;
+        length -= drop;
+        cml_transport_open_window(request, drop);
+    }
+    if (length == 0) {
+        return;
+    }
+    if (request->sum_whole) {
+        cml_sum_update(&request->sum, data, length);
+    }
+    uint64_t done_before = request->pieces_done;
+    int error = cml_body_store(request, data, length);
+    if (error != CML_OK) {
+        cml_request_note(request, error, 0);
+        s_abort(request, CML_DELIVER, CML_THEN_FAIL);
+        return;
+    }
+    if (request->pieces_done != done_before && request->sink == CML_SINK_STREAM) {
+        cml_request_announce(request);
+    }
+    s_pause_if_full(request);
+}
+
+void cml_request_on_data(struct cml_request *request, const uint8_t *data, size_t length) {
+    if (request->state == CML_BODY || request->state == CML_PAUSED) {
+        assert(cml_machine_action(request->state, CML_ON_DATA) == CML_DELIVER);
+        s_deliver(request, data, length);
+    } else if (request->state != CML_DONE) {
+        cml_dispatch(request, CML_ON_DATA);
+    }
+}
+
+/* ---- actions: the end of an attempt ---- */
+
+static void s_conclude(struct cml_request *request) {
+    if (request->state == CML_PAUSED) {
+        cml_link_remove(&request->wait_link);
+    }
+    int error = cml_check_end(request);
+    if (error == CML_OK) {
+        s_finish(request, CML_CONCLUDE, CML_OK, 0);
+    } else {
+        cml_request_note(request, error, 0);
+        s_retry_or_fail(request, CML_CONCLUDE);
+    }
+}
+
+static void s_retry_or_fail(struct cml_request *request, enum cml_action action) {
+    uint64_t wait = 0;
+    if (request->pending_error != CML_ERR_CHECKSUM && cml_all_is_here(request)) {
+        s_finish(request, action, CML_OK, 0); /* the connection broke after the last byte */
+        return;
+    }
+    if (request->pending_error == CML_ERR_STATUS && request->current.status == 412 && request->received > 0 &&
+        request->committed) {
+        request->pending_error = CML_ERR_CHANGED; /* our own If-Match, sent to go on with the body */
+    }
+    if (!cml_may_retry(request, &wait) || !cml_can_go_on(request)) {
+        s_finish(request, action, request->pending_error, request->pending_crt);
+        return;
+    }
+    atomic_fetch_add_explicit(&request->client->retries, 1, memory_order_relaxed);
+    if (request->received == 0 && !(request->flags & CML_FLAG_ANNOUNCE_HEADERS)) {
+        request->committed = false; /* nobody has seen anything of it */
+    }
+    s_enter(request, action, CML_BACKOFF);
+    request->wake_ns = cml_now_ns() + wait;
+    cml_shard_sweep_by(request->shard, request->wake_ns);
+}
+
+static void s_park(struct cml_request *request, enum cml_action action) {
+    s_enter(request, action, CML_PARKED);
+    pthread_mutex_lock(&request->lock);
+    bool has_room = request->room_posted > request->received;
+    pthread_mutex_unlock(&request->lock);
+    if (has_room) {
+        s_prepare(request, CML_RESUME);
+    }
+}
+
+static void s_settle(struct cml_request *request) {
+    switch (request->after_abort) {
+        case CML_THEN_PARK:
+            s_park(request, CML_SETTLE);
+            break;
+        case CML_THEN_FAIL:
+            s_finish(request, CML_SETTLE, request->pending_error, request->pending_crt);
+            break;
+        default:
+            s_retry_or_fail(request, CML_SETTLE);
+    }
+}
+
+static void s_pause(struct cml_request *request) {
+    struct cml_endpoint_shard *home = &request->client->endpoint->shards[request->shard->index];
+    s_enter(request, CML_PAUSE, CML_PAUSED);
+    if (cml_is_resumable(request)) {
+        cml_link_push_back(&home->paused, &request->wait_link);
+        cml_endpoint_pump(home); /* somebody may be waiting for just this connection */
+    }
+}
+
+static void s_open(struct cml_request *request) {
+    if (request->state == CML_PAUSED) {
+        cml_link_remove(&request->wait_link);
+        request->progress_ns = cml_now_ns();
+    }
+    s_enter(request, CML_OPEN, CML_BODY);
+    s_credit_window(request);
+    if (request->client->stall_ns != 0) {
+        cml_shard_sweep_by(request->shard, request->progress_ns + request->client->stall_ns);
+    }
+}
+
+static void s_fail(struct cml_request *request) {
+    if (request->state == CML_QUEUED) {
+        cml_endpoint_unwait(request);
+    } else if (request->state == CML_CREDENTIALS) {
+        cml_credentials_unwait(request->client->credentials, request);
+    } else if (request->state == CML_PAUSED) {
+        cml_link_remove(&request->wait_link);
+    } else if (request->state == CML_NEW) {
+        cml_link_remove(&request->live_link);
+    }
+    s_finish(request, CML_FAIL, request->pending_error, request->pending_crt);
+}
+
+static void s_retry(struct cml_request *request) {
+    if (request->state == CML_PAUSED) {
+        cml_link_remove(&request->wait_link);
+    }
+    s_retry_or_fail(request, CML_RETRY);
+}
+
+static void s_broken_while_paused(struct cml_request *request) {
+    cml_link_remove(&request->wait_link);
+    if (cml_is_resumable(request)) {
+        s_park(request, CML_PARK);
+    } else {
+        s_retry_or_fail(request, CML_PARK);
+    }
+}
+
+void cml_dispatch(struct cml_request *request, enum cml_event event) {
+    enum cml_action action = cml_machine_action(request->state, event);
+    if (event == CML_ON_CANCEL) {
+        cml_request_note(request, CML_ERR_CANCELLED, 0);
+    } else if (event == CML_ON_NO_CREDENTIALS) {
+        cml_request_note(request, CML_ERR_CREDENTIALS, 0);
+    }
+    switch (action) {
+        case CML_PREPARE:
+            if (event == CML_ON_SUBMIT) {
+                s_start(request);
+            } else {
+                s_prepare(request, action);
+            }
+            break;
+        case CML_ENQUEUE:
+            s_prepare(request, action);
+            break;
+        case CML_SEND:
+            s_send(request);
+            break;
+        case CML_JUDGE:
+            s_judge(request);
+            break;
+        case CML_CONCLUDE:
+            s_conclude(request);
+            break;
+        case CML_RETRY:
+            s_retry(request);
+            break;
+        case CML_PARK:
+            s_broken_while_paused(request);
+            break;
+        case CML_EVICT:
+            s_abort(request, action, CML_THEN_PARK);
+            break;
+        case CML_ABORT:
+            s_abort(request, action, event == CML_ON_CANCEL || request->pending_error == CML_ERR_TOTAL_TIMEOUT
+                                         ? CML_THEN_FAIL
+                                         : CML_THEN_RETRY);
+            break;
+        case CML_SETTLE:
+            s_settle(request);
+            break;
+        case CML_DOOM:
+            request->after_abort = CML_THEN_FAIL;
+            break;
+        case CML_OPEN:
+            s_open(request);
+            break;
+        case CML_PAUSE:
+            s_pause(request);
+            break;
+        case CML_RESUME:
+            s_prepare(request, action);
+            break;
+        case CML_FAIL:
+            s_fail(request);
+            break;
+        case CML_DELIVER: /* comes by cml_request_on_data */
+        case CML_BUG:
+            assert(!"an event that cannot happen in this state");
+            break;
+        default:
+            break;
+    }
+}

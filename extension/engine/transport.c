@@ -1,0 +1,238 @@
+/* The CRT's side of one attempt: builds and signs the message, feeds the upload, and turns aws-c-http's callbacks into
+ * events. All of it runs on the loop's thread. The stream holds one reference on the request, taken last before it is
+ * activated and given back in _on_complete.
+ */
+#include "internal.h"
+
+#include <aws/http/http.h>
+#include <aws/io/stream.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- the upload's source, read by the h1 encoder ---- */
+
+struct s_source {
+    struct aws_input_stream base;
+    struct cml_request *request; /* referenced: the encoder may outlive the attempt by a moment */
+    uint64_t at;
+};
+
+/* 0 bytes without end of stream would spin the encoder, so a short source is an error at once. */
+static int s_source_read(struct aws_input_stream *stream, struct aws_byte_buf *dest) {
+    struct s_source *source = CML_CONTAINER_OF(stream, struct s_source, base);
+    struct cml_request *request = source->request;
+    uint64_t left = request->body_length - source->at;
+    size_t room = dest->capacity - dest->len;
+    size_t take = left < room ? (size_t)left : room;
+    if (take == 0) {
+        return AWS_OP_SUCCESS;
+    }
+    int result = AWS_OP_SUCCESS;
+    ssize_t got = (ssize_t)take;
+    pthread_mutex_lock(&request->lock);
+    if (request->revoked) {
+        result = aws_raise_error(AWS_ERROR_HTTP_STREAM_CANCELLED);
+    } else if (request->body_memory != NULL) {
+        memcpy(dest->buffer + dest->len, request->body_memory + source->at, take);
+    } else {
+        got = pread(request->body_fd, dest->buffer + dest->len, take, (off_t)(request->body_offset + source->at));
+        result = got > 0 ? AWS_OP_SUCCESS : aws_raise_error(AWS_IO_STREAM_READ_FAILED);
+    }
+    pthread_mutex_unlock(&request->lock);
+    if (result == AWS_OP_SUCCESS) {
+        dest->len += (size_t)got;
+        source->at += (uint64_t)got;
+        request->source_at = source->at;
+        request->progress_ns = cml_now_ns();
+    }
+    return result;
+}
+
+static int s_source_status(struct aws_input_stream *stream, struct aws_stream_status *status) {
+    struct s_source *source = CML_CONTAINER_OF(stream, struct s_source, base);
+    status->is_end_of_stream = source->at >= source->request->body_length;
+    status->is_valid = true;
+    return AWS_OP_SUCCESS;
+}
+
+static int s_source_length(struct aws_input_stream *stream, int64_t *out) {
+    *out = (int64_t)CML_CONTAINER_OF(stream, struct s_source, base)->request->body_length;
+    return AWS_OP_SUCCESS;
+}
+
+static int s_source_seek(struct aws_input_stream *stream, int64_t offset, enum aws_stream_seek_basis basis) {
+    (void)stream, (void)offset, (void)basis;
+    return aws_raise_error(AWS_IO_STREAM_SEEK_UNSUPPORTED); /* a retry makes a new source */
+}
+
+static const struct aws_input_stream_vtable s_source_vtable = {
+    .seek = s_source_seek,
+    .read = s_source_read,
+    .get_status = s_source_status,
+    .get_length = s_source_length,
+};
+
+static void s_source_destroy(void *object) {
+    struct s_source *source = object;
+    cml_request_release(source->request);
+    aws_mem_release(aws_default_allocator(), source);
+}
+
+static struct aws_input_stream *s_source_new(struct cml_request *request) {
+    struct s_source *source = aws_mem_calloc(aws_default_allocator(), 1, sizeof(*source));
+    source->base.vtable = &s_source_vtable;
+    aws_ref_count_init(&source->base.ref_count, source, s_source_destroy);
+    source->request = request;
+    cml_request_acquire(request);
+    return &source->base;
+}
+
+/* ---- the message ---- */
+
+static void s_add(struct aws_http_message *message, const char *name, size_t name_len, const char *value,
+                  size_t value_len) {
+    struct aws_http_header header = {
+        .name = aws_byte_cursor_from_array(name, name_len),
+        .value = aws_byte_cursor_from_array(value, value_len),
+    };
+    aws_http_message_add_header(message, header);
+}
+
+static void s_add_text(struct aws_http_message *message, const char *name, const char *value) {
+    s_add(message, name, strlen(name), value, strlen(value));
+}
+
+static void s_add_body(struct cml_request *request, struct aws_http_message *message) {
+    bool sends_body = request->method[0] == 'P'; /* PUT, POST, PATCH */
+    if (request->body_length == 0 && !sends_body) {
+        return;
+    }
+    char text[24];
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)request->body_length);
+    s_add_text(message, "Content-Length", text);
+    if (request->body_length > 0) {
+        struct aws_input_stream *source = s_source_new(request);
+        aws_http_message_set_body_stream(message, source);
+        aws_input_stream_release(source); /* the message holds it now */
+    }
+}
+
+static struct aws_http_message *s_message(struct cml_request *request) {
+    struct cml_client *client = request->client;
+    struct aws_http_message *message = aws_http_message_new_request(aws_default_allocator());
+    aws_http_message_set_request_method(message, aws_byte_cursor_from_c_str(request->method));
+    aws_http_message_set_request_path(message, aws_byte_cursor_from_array(request->arena, request->path_len));
+    s_add_text(message, "Host", client->host_header);
+    for (size_t i = 0; i < client->header_count; ++i) {
+        const struct cml_header *header = &client->headers[i];
+        s_add(message, header->name, header->name_len, header->value, header->value_len);
+    }
+    for (uint32_t i = 0; i < request->header_count; ++i) {
+        s_add(message, request->arena + request->headers[i].name, request->headers[i].name_len,
+              request->arena + request->headers[i].value, request->headers[i].value_len);
+    }
+    char range[64];
+    if (cml_request_attempt_range(request, range)) {
+        s_add_text(message, "Range", range);
+    }
+    if (request->received > 0 && request->committed) {
+        s_add_text(message, "If-Match", cml_response_etag(&request->response));
+    }
+    s_add_body(request, message);
+    return message;
+}
+
+/* ---- callbacks ---- */
+
+static int _on_headers(struct aws_http_stream *stream, enum aws_http_header_block block,
+                       const struct aws_http_header *headers, size_t count, void *user_data) {
+    (void)stream;
+    struct cml_request *request = user_data;
+    if (block == AWS_HTTP_HEADER_BLOCK_MAIN) {
+        for (size_t i = 0; i < count; ++i) {
+            if (!cml_response_add(&request->current, &headers[i])) {
+                return aws_raise_error(AWS_ERROR_HTTP_PROTOCOL_ERROR);
+            }
+        }
+    }
+    return AWS_OP_SUCCESS;
+}
+
+static int _on_headers_done(struct aws_http_stream *stream, enum aws_http_header_block block, void *user_data) {
+    struct cml_request *request = user_data;
+    if (block == AWS_HTTP_HEADER_BLOCK_MAIN) {
+        aws_http_stream_get_incoming_response_status(stream, &request->current.status);
+        request->got_headers = true;
+        request->progress_ns = cml_now_ns();
+        cml_dispatch(request, CML_ON_HEADERS);
+    }
+    return AWS_OP_SUCCESS;
+}
+
+static int _on_body(struct aws_http_stream *stream, const struct aws_byte_cursor *data, void *user_data) {
+    (void)stream;
+    cml_request_on_data(user_data, data->ptr, data->len);
+    return AWS_OP_SUCCESS;
+}
+
+static void _on_complete(struct aws_http_stream *stream, int error_code, void *user_data) {
+    struct cml_request *request = user_data;
+    struct cml_connection *connection = request->connection;
+    request->connection = NULL;
+    request->stream = NULL;
+    aws_http_stream_release(stream);
+    if (error_code != 0 && request->state != CML_ABORTING) {
+        int error = cml_error_from_crt(error_code, false);
+        cml_request_note(request, error == CML_ERR_RESET && request->got_headers ? CML_ERR_TRUNCATED : error, error_code);
+    }
+    cml_dispatch(request, error_code == 0 ? CML_ON_END : CML_ON_BROKEN);
+    cml_endpoint_give_back(connection, error_code == 0);
+    cml_request_release(request); /* twin: cml_transport_send */
+}
+
+/* ---- what request.c calls ---- */
+
+int cml_transport_send(struct cml_request *request, struct aws_credentials *credentials) {
+    struct aws_http_message *message = s_message(request);
+    request->source_at = 0;
+    request->got_headers = false;
+    if (credentials != NULL && cml_sign(request, message, credentials) != AWS_OP_SUCCESS) {
+        aws_http_message_release(message);
+        return aws_last_error();
+    }
+    struct aws_http_make_request_options options = {
+        .self_size = sizeof(options),
+        .request = message,
+        .user_data = request,
+        .on_response_headers = _on_headers,
+        .on_response_header_block_done = _on_headers_done,
+        .on_response_body = _on_body,
+        .on_complete = _on_complete,
+    };
+    struct aws_http_stream *stream = aws_http_connection_make_request(request->connection->http, &options);
+    aws_http_message_release(message);
+    if (stream == NULL) {
+        return aws_last_error();
+    }
+    cml_request_acquire(request); /* twin: _on_complete */
+    if (aws_http_stream_activate(stream) != AWS_OP_SUCCESS) {
+        int error = aws_last_error();
+        aws_http_stream_release(stream);
+        cml_request_release(request);
+        return error;
+    }
+    request->stream = stream;
+    request->connection->current = request;
+    return 0;
+}
+
+void cml_transport_abort(struct cml_request *request) {
+    aws_http_stream_cancel(request->stream, AWS_ERROR_HTTP_STREAM_CANCELLED);
+}
+
+void cml_transport_open_window(struct cml_request *request, uint64_t bytes) {
+    if (request->stream != NULL && bytes > 0) {
+        aws_http_stream_update_window(request->stream, bytes > SIZE_MAX ? SIZE_MAX : (size_t)bytes);
+    }
+}

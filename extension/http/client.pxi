@@ -1,0 +1,120 @@
+# `Client`: the native half of a store: where its requests go, how they are signed and retried. Immutable.
+
+cdef class Client:
+    cdef cml_client *c
+    cdef readonly uint64_t generation
+    cdef readonly bytes base  # what comes before a key in a request's path, percent-encoded
+
+    def __cinit__(self, *, key, host, port, tls, host_header, base=b"/", headers=(), tls_verify=True, ca_pem=None,
+                  proxy_host=None, proxy_port=0, proxy_tls=False, proxy_user=None, proxy_password=None,
+                  max_connections, connect_timeout_ms, idle_timeout_ms, stall_timeout_ms, total_timeout_ms,
+                  max_retries, retry_timeout_ms, backoff_init_ms, backoff_max_ms, backoff_base,
+                  region=None, service="s3", sign_payload=False, s3express=False, Credentials credentials=None):
+        cdef cml_client_options options
+        cdef list kept = []
+        _ensure_runtime()
+        memset(&options, 0, sizeof(options))
+        options.key = _text(key, kept)
+        options.host = _text(host, kept)
+        options.port = port
+        options.tls = tls
+        options.tls_verify = tls_verify
+        options.ca_pem = _text(ca_pem, kept)
+        options.ca_pem_len = len(kept[-1]) if ca_pem is not None else 0
+        options.proxy_host = _text(proxy_host, kept)
+        options.proxy_port = proxy_port
+        options.proxy_tls = proxy_tls
+        options.proxy_user = _text(proxy_user, kept)
+        options.proxy_password = _text(proxy_password, kept)
+        options.max_connections = max_connections
+        options.connect_timeout_ms = connect_timeout_ms
+        options.idle_timeout_ms = idle_timeout_ms
+        options.stall_timeout_ms = stall_timeout_ms
+        options.total_timeout_ms = total_timeout_ms
+        options.max_retries = max_retries
+        options.retry_timeout_ms = retry_timeout_ms
+        options.backoff_init_ms = backoff_init_ms
+        options.backoff_max_ms = backoff_max_ms
+        options.backoff_base = backoff_base
+        options.host_header = _text(host_header, kept)
+        options.region = _text(region, kept)
+        options.service = _text(service, kept)
+        options.sign_payload = sign_payload
+        options.s3express = s3express
+        options.credentials = credentials.c if credentials is not None else NULL
+        self.base = base
+        self.generation = cml_runtime_generation()
+        self.make(&options, list(headers), kept)
+
+    cdef int make(self, cml_client_options *options, list headers, list kept) except -1:
+        cdef cml_header *array = <cml_header *>PyMem_Calloc(len(headers) + 1, sizeof(cml_header))
+        cdef Py_ssize_t i
+        if array == NULL:
+            raise MemoryError()
+        try:
+            for i in range(len(headers)):
+                name, value = headers[i]
+                array[i].name = _text(name, kept)
+                array[i].name_len = len(kept[-1])
+                array[i].value = _text(value, kept)
+                array[i].value_len = len(kept[-1])
+            options.headers = array
+            options.header_count = len(headers)
+            self.c = cml_client_new(options)
+            if self.c == NULL:
+                raise OSError(f"cannot prepare connections: {aws_error_str(cml_last_crt_error()).decode()}")
+        finally:
+            PyMem_Free(array)
+        return 0
+
+    def __dealloc__(self):
+        cml_client_release(self.c)
+
+    def stats(self):
+        """Counters since the client was made."""
+        cdef cml_client_stats_t s
+        cml_client_stats(self.c, &s)
+        return {
+            "requests": s.requests, "attempts": s.attempts, "retries": s.retries, "errors": s.errors,
+            "bytes_received": s.bytes_received, "bytes_sent": s.bytes_sent,
+            "connections_opened": s.connections_opened,
+        }
+
+
+cdef const char *_text(value, list kept) except? NULL:
+    # A C string that lives as long as `kept`; NULL for None.
+    if value is None:
+        return NULL
+    encoded = value if isinstance(value, bytes) else value.encode()
+    kept.append(encoded)
+    return PyBytes_AS_STRING(encoded)
+
+
+cdef class Credentials:
+    """Where a client's requests find the keys they are signed with. A refresher publishes; requests read."""
+
+    cdef cml_credentials *c
+    cdef object __weakref__
+
+    def __cinit__(self, Queue wanted=None):
+        self.c = cml_credentials_new(wanted.c if wanted is not None else NULL, <void *>self)
+
+    def __dealloc__(self):
+        cml_credentials_release(self.c)
+
+    def publish(self, access_key_id, secret_access_key="", session_token=None, *, expires_ms=0, refresh_ms=0):
+        """New keys; an access key of None means anonymous. Times are Unix time in milliseconds, 0 for never."""
+        cdef list kept = []
+        cml_credentials_publish(self.c, _text(access_key_id, kept), _text(secret_access_key, kept),
+                                _text(session_token, kept), expires_ms, refresh_ms)
+
+    def publish_failure(self, message):
+        """No keys could be had: what waits for them fails with this message."""
+        cdef list kept = []
+        cml_credentials_publish_failure(self.c, _text(message, kept))
+
+    def failure(self):
+        """The message of the last failure."""
+        cdef char text[512]
+        cml_credentials_failure(self.c, text, sizeof(text))
+        return text.decode("utf-8", "replace")

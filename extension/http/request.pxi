@@ -1,0 +1,399 @@
+# `Request`: one request of the engine and the memory it uses. All methods under the GIL; the engine never calls them.
+#
+# Pinned while under way: `_pinned` holds the object from submission until its end has been drained, since the engine
+# writes to `target` and reads from `source`. cml_request's user_data is this object, borrowed from that pin.
+
+cdef object _make_error = None  # exception of a failed request, set by the package
+
+
+def set_error_factory(factory):
+    """Register what turns a failed `Request` into an exception."""
+    global _make_error
+    _make_error = factory
+
+
+cdef class Request:
+    cdef cml_request *c
+    cdef Queue queue
+    cdef uint64_t generation
+    cdef readonly Client client
+    cdef public object context  # what the error factory and the driver want to know
+    cdef public object waiter   # called with this request when there is news; or a future (see resolve_range)
+    cdef cml_buffer *target     # a body of known size, not yet handed out
+    cdef Py_ssize_t target_size
+    cdef Py_buffer source
+    cdef bint has_source, is_range, submitted, ended
+    cdef object keep            # what must live as long: a file, pieces of a stream
+    cdef Py_ssize_t pieces_taken
+    cdef bint has_forked
+    cdef object __weakref__
+
+    def __cinit__(self, Client client not None, str method not None, bytes path not None, headers=None, *,
+                  context=None, range=None, sink="collect", bint announce_headers=False, bint error_in_200=False,
+                  bint verify=False, bint unsigned=False, double timeout_s=0, body=None, file=None,
+                  uint64_t collect_limit=64 << 20):
+        self.client = client
+        self.context = context
+        self.generation = client.generation
+        method_bytes = method.encode("ascii")
+        self.c = cml_request_new(client.c, method_bytes, PyBytes_AS_STRING(path), len(path))
+        if self.c == NULL:
+            raise MemoryError()
+        cml_request_set_user_data(self.c, <void *>self)
+        if headers:
+            self.add_headers(headers)
+        if range is not None:
+            self.set_range(range[0], range[1], range[2])
+        cml_request_set_flags(self.c, (
+            (CML_FLAG_ANNOUNCE_HEADERS if announce_headers else 0) | (CML_FLAG_ERROR_IN_200 if error_in_200 else 0)
+            | (CML_FLAG_VERIFY if verify else 0) | (CML_FLAG_UNSIGNED if unsigned else 0)))
+        cml_request_set_sink(self.c, CML_SINK_STREAM if sink == "stream" else
+                             CML_SINK_BUFFER if sink == "buffer" else CML_SINK_COLLECT, collect_limit)
+        if timeout_s > 0:
+            cml_request_set_timeout(self.c, <uint64_t>(timeout_s * 1000))
+        if body is not None:
+            self.set_body(body)
+        elif file is not None:
+            self.set_file(file[0], file[1], file[2])
+
+    def __dealloc__(self):
+        if self.has_source:
+            PyBuffer_Release(&self.source)
+        cml_buffer_release(self.target)
+        if self.c != NULL:
+            cml_request_release(self.c)
+
+    cdef int add_headers(self, headers) except -1:
+        cdef bytes n, v
+        if len(headers) > 20:
+            raise ValueError("too many headers")
+        for name, value in headers:
+            n = name if isinstance(name, bytes) else name.encode("ascii")
+            v = value if isinstance(value, bytes) else value.encode("utf-8")
+            cml_request_add_header(self.c, n, len(n), v, len(v))
+        return 0
+
+    cdef int set_range(self, str kind, uint64_t start, uint64_t end) except -1:
+        cml_request_set_range(self.c, CML_RANGE_BOUNDED if kind == "bounded" else
+                              CML_RANGE_OFFSET if kind == "offset" else CML_RANGE_SUFFIX, start, end)
+        return 0
+
+    cdef int set_body(self, body) except -1:
+        PyObject_GetBuffer(body, &self.source, PyBUF_SIMPLE)
+        self.has_source = True
+        cml_request_set_body_memory(self.c, self.source.buf, self.source.len)
+        return 0
+
+    cdef int set_file(self, file, uint64_t offset, uint64_t length) except -1:
+        self.keep = file
+        cml_request_set_body_file(self.c, file if isinstance(file, int) else file.fileno(), offset, length)
+        return 0
+
+    # -- submitting and waiting
+
+    cpdef submit(self, Queue queue):
+        """Start. News goes to `queue`; `waiter` is called when it is drained."""
+        if self.generation != cml_runtime_generation():
+            raise RuntimeError("this request was made before a fork")
+        if _exiting:
+            raise RuntimeError("the interpreter is exiting: no new transfers")
+        self.queue = queue
+        queue.pending += 1
+        self.submitted = True
+        _pinned.add(self)
+        cml_request_submit(self.c, queue.c)
+
+    cpdef retarget(self, Queue queue):
+        """News goes to another queue from now on. Look at the progress once more after this."""
+        if self.queue is not queue and not self.ended:
+            self.queue.pending -= 1
+            queue.pending += 1
+            self.queue = queue
+            cml_request_retarget(self.c, queue.c)
+
+    def perform(self, bint headers_only=False):
+        """Submit and wait on this thread; Ctrl-C stops the transfer. Raises what the error factory makes."""
+        self.submit(_thread_queue())
+        self.wait(headers_only)
+        self.raise_if_failed()
+        return self
+
+    cpdef wait(self, bint headers_only=False, Py_ssize_t pieces=0):
+        """Wait on this thread for the end, the headers, or a number of filled pieces."""
+        cdef cml_progress progress
+        cdef Queue queue = _thread_queue()
+        self.retarget(queue)
+        try:
+            while True:
+                cml_request_progress(self.c, &progress)
+                if progress.finished or (headers_only and progress.headers_ready) or (
+                        pieces > 0 and progress.pieces_done >= <uint64_t>pieces):
+                    break
+                if self.has_forked:
+                    break
+                if queue.wait(50):
+                    queue.drain()
+                PyErr_CheckSignals()
+        except BaseException:
+            self.cancel()
+            self.settle(queue)
+            raise
+        if progress.finished and not self.ended:
+            self.end()
+
+    cdef settle(self, Queue queue):
+        # After a cancel: the engine lets go of our memory within moments; a second is a bound, not an expectation.
+        cdef int turns = 20
+        while not self.ended and turns > 0:
+            turns -= 1
+            if queue.wait(50):
+                queue.drain()
+
+    cpdef cancel(self):
+        """Stop the transfer. From the return on, no byte of the caller's memory is read or written."""
+        if not self.ended and self.submitted:
+            cml_request_cancel(self.c)
+
+    cdef on_news(self):
+        cdef cml_progress progress
+        cml_request_progress(self.c, &progress)
+        if progress.finished and not self.ended:
+            self.end()
+        if self.is_range:
+            self.resolve_range(&progress)
+        elif self.waiter is not None:
+            self.waiter(self)
+
+    cdef end(self):
+        self.ended = True
+        self.queue.pending -= 1
+        _pinned.discard(self)
+        if self.has_source:
+            PyBuffer_Release(&self.source)
+            self.has_source = False
+
+    cdef forked(self):
+        self.has_forked = True
+        if self.waiter is None:
+            return
+        if self.is_range:
+            if not self.waiter.done():
+                self.waiter.set_exception(_make_error(self))
+        else:
+            self.waiter(self)
+
+    # -- the outcome
+
+    @property
+    def progress(self):
+        """(headers_ready, finished, pieces_done, delivered, waiting)"""
+        cdef cml_progress p
+        cml_request_progress(self.c, &p)
+        return p.headers_ready, p.finished or self.has_forked, p.pieces_done, p.delivered, p.waiting
+
+    @property
+    def finished(self):
+        cdef cml_progress p
+        cml_request_progress(self.c, &p)
+        return p.finished or self.has_forked
+
+    @property
+    def error(self):
+        """None, or the name of what went wrong (`cml_error_name`)."""
+        cdef cml_progress p
+        if self.has_forked:
+            return "forked"
+        cml_request_progress(self.c, &p)
+        return None if not p.finished or p.error == CML_OK else cml_error_name(p.error).decode()
+
+    @property
+    def crt_error(self):
+        """The CRT's name and text for it, or None."""
+        cdef cml_progress p
+        cml_request_progress(self.c, &p)
+        if p.crt_error == 0:
+            return None
+        return f"{aws_error_name(p.crt_error).decode()}: {aws_error_str(p.crt_error).decode()}"
+
+    @property
+    def attempts(self):
+        cdef cml_progress p
+        cml_request_progress(self.c, &p)
+        return p.attempts
+
+    def raise_if_failed(self):
+        """Raise the exception for the failure, if there was one."""
+        if self.error is not None:
+            raise _make_error(self)
+
+    @property
+    def response(self):
+        """(status, headers with lower-case names, content_length or None, (start, end, total) or None)"""
+        cdef cml_response_view view
+        cml_request_response(self.c, &view)
+        return _view(&view)
+
+    @property
+    def failure(self):
+        """(status, headers, content_length, range) of the last response, and the start of its body."""
+        cdef cml_response_view view
+        cdef const char *body
+        cdef size_t length
+        cml_request_failure(self.c, &view, &body, &length)
+        return _view(&view), PyBytes_FromStringAndSize(body, <Py_ssize_t>length) if length else b""
+
+    def take_body(self):
+        """The collected body, once."""
+        cdef cml_buffer *body = cml_request_take_body(self.c)
+        if body == NULL:
+            return Bytes(b"")
+        return _bytes_of_buffer(body, body.length)
+
+    # -- where the body goes
+
+    cpdef feed_target(self, size_t size):
+        """Room for a body of known size, in the pool's memory."""
+        self.target = _new_buffer(size)
+        self.target_size = <Py_ssize_t>size
+        if size > 0:
+            cml_request_feed(self.c, self.target.data, size)
+
+    cpdef take_target(self):
+        """The body of known size, when the request has ended well."""
+        cdef cml_buffer *target = self.target
+        cdef cml_progress p
+        cml_request_progress(self.c, &p)
+        self.target = NULL
+        return _bytes_of_buffer(target, <size_t>min(<uint64_t>self.target_size, p.delivered))
+
+    def feed_piece(self, Py_ssize_t size):
+        """Room for the next piece of a stream: a `bytes`, filled in place. False when four are waiting."""
+        cdef bytes piece = PyBytes_FromStringAndSize(NULL, size)
+        if not cml_request_feed(self.c, PyBytes_AS_STRING(piece), <size_t>size):
+            return False
+        if self.keep is None:
+            self.keep = collections.deque()
+        self.keep.append(piece)
+        return True
+
+    def take_piece(self):
+        """The oldest piece if it is full, or holds the end of the body; None if there is none yet."""
+        cdef cml_progress p
+        cdef bytes piece
+        cdef uint64_t before
+        cml_request_progress(self.c, &p)
+        if p.pieces_done <= <uint64_t>self.pieces_taken:
+            return None
+        piece = self.keep.popleft()
+        before = <uint64_t>self.target_size  # bytes handed out so far
+        if p.delivered - before < <uint64_t>len(piece):
+            piece = piece[:p.delivered - before]
+        self.pieces_taken += 1
+        self.target_size += len(piece)
+        return piece
+
+    @property
+    def pieces_waiting(self):
+        return len(self.keep) if self.keep is not None else 0
+
+    # -- the hottest path: a range of known length, for an asyncio future
+
+    cdef resolve_range(self, cml_progress *progress):
+        future = self.waiter
+        if future is None or not progress.finished:
+            return
+        self.waiter = None
+        if future.done():
+            return
+        if progress.error == CML_OK:
+            future.set_result(self.take_target())
+        else:
+            future.set_exception(_make_error(self))
+
+
+cdef _view(cml_response_view *view):
+    cdef dict headers = {}
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t length = <Py_ssize_t>view.headers_len
+    while at < length:
+        name = (<bytes>(view.headers + at)).lower().decode("latin-1")
+        at += strlen(view.headers + at) + 1
+        value = (<bytes>(view.headers + at)).decode("utf-8", "surrogateescape")
+        at += strlen(view.headers + at) + 1
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return (view.status, headers, None if view.content_length < 0 else view.content_length,
+            (view.range_start, view.range_end, view.total) if view.has_range else None)
+
+
+class _RangeFuture(asyncio.Future):
+    # A future whose cancel reaches the wire. Subclassing costs less than a done callback, which is a loop turn each.
+
+    def cancel(self, msg=None):
+        if not super().cancel(msg):
+            return False
+        request = self.__dict__.pop("request", None)
+        if request is not None:
+            request.cancel()
+        return True
+
+
+cdef Request _range_request(Client client, str key, uint64_t start, uint64_t end, context):
+    cdef Request request
+    if client.generation != cml_runtime_generation():
+        raise RuntimeError("this client was made before a fork")
+    request = Request(client, "GET", _path(client.base, key), context=context, sink="buffer")
+    cml_request_set_range(request.c, CML_RANGE_BOUNDED, start, end)
+    request.feed_target(end - start)
+    return request
+
+
+def get_range(Client client not None, str key not None, uint64_t start, uint64_t end, context):
+    """Bytes `start` to `end` (exclusive) of an object; waits on this thread."""
+    cdef Request request = _range_request(client, key, start, end, context)
+    request.perform()
+    return request.take_target()
+
+
+def get_range_async(Client client not None, str key not None, uint64_t start, uint64_t end, context):
+    """The same as a future of the running event loop."""
+    cdef Request request = _range_request(client, key, start, end, context)
+    loop = asyncio.get_running_loop()
+    future = _RangeFuture(loop=loop)
+    request.is_range = True
+    request.waiter = future
+    request.submit(_loop_queue(loop))
+    future.request = request
+    return future
+
+
+cdef bytes _path(bytes base, str key):
+    # Percent-encoding (RFC 3986 2.1) of all but the unreserved characters and "/", exactly once.
+    cdef bytes raw = key.encode("utf-8")
+    cdef const uint8_t *source = <const uint8_t *>PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t length = len(raw)
+    cdef Py_ssize_t i
+    cdef Py_ssize_t at = len(base)
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, at + 3 * length)
+    cdef char *to = PyBytes_AS_STRING(out)
+    cdef const char *digits = b"0123456789ABCDEF"
+    memcpy(to, PyBytes_AS_STRING(base), at)
+    for i in range(length):
+        if _plain[source[i]]:
+            to[at] = source[i]
+            at += 1
+        else:
+            to[at] = b'%'
+            to[at + 1] = digits[source[i] >> 4]
+            to[at + 2] = digits[source[i] & 15]
+            at += 3
+    return out[:at]
+
+
+def encode_path(bytes base not None, str key not None):
+    """A request path: `base` as it is, then the key percent-encoded once."""
+    return _path(base, key)
+
+
+cdef bint _plain[256]
+for _i in range(256):
+    _plain[_i] = chr(_i) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
