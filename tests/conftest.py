@@ -14,9 +14,28 @@ from pathlib import Path
 import pytest
 
 from .faults import FaultServer
+from .servers.fixtures import (  # noqa: F401 - importing a fixture is what makes it known
+    mark_server_tests,
+    ministack,
+    ministack_tls,
+    moto,
+    rclone,
+    s3_server,
+    swift,
+)
 
 LEAK_GRACE_S = 2.0
 _failed = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the servers' own mark known."""
+    config.addinivalue_line("markers", "needs(*features): skip on real servers that lack one of them")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that take a real server."""
+    mark_server_tests(items)
 
 
 @pytest.fixture(scope="session")

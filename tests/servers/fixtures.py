@@ -1,0 +1,74 @@
+"""The servers as session fixtures: each starts when a test first asks for it.
+
+`s3_server` runs a test on every one of them; `@pytest.mark.needs("put_if_match")` skips those that
+lack the feature. The single ones (`ministack`, `ministack_tls`, `moto`, `swift`, `rclone`) are for tests that
+want one in particular. Names come into the suite by tests/conftest.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from . import ministack as ministack_server
+from . import moto as moto_server
+from . import rclone as rclone_server
+from . import swift as swift_server
+from .s3server import S3Server
+
+SERVERS = ("ministack", "moto", "swift", "rclone")
+FIXTURES = frozenset({*SERVERS, "ministack_tls", "s3_server"})
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """ministack over HTTP: the main S3 server."""
+    with ministack_server.serve(tmp_path_factory.mktemp("ministack")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ministack_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """ministack over TLS; trust its `ca_file`."""
+    with ministack_server.serve(tmp_path_factory.mktemp("ministack-tls"), tls=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """moto's server."""
+    with moto_server.serve(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """OpenStack Swift with s3api."""
+    with swift_server.serve(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Rclone's S3 server."""
+    with rclone_server.serve(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(params=SERVERS)
+def s3_server(request: pytest.FixtureRequest) -> S3Server:
+    """Each server in turn, but those that lack what the test's `needs` marks name."""
+    server: S3Server = request.getfixturevalue(request.param)
+    needed = [feature for mark in request.node.iter_markers("needs") for feature in mark.args]
+    missing = sorted(server.lacks.intersection(needed))
+    if missing:
+        pytest.skip(f"{server.name} lacks {', '.join(missing)}")
+    return server
+
+
+def mark_server_tests(items: list[pytest.Item]) -> None:
+    """Give every test that takes a server the `server` mark."""
+    for item in items:
+        if FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("server")
