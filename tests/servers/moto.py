@@ -12,8 +12,8 @@ from .s3server import Feature, S3Server
 LACKS: frozenset[Feature] = frozenset(
     {
         "copy_if_absent",
-        "unordered_parts",
         "part_number",
+        "object_attributes",
         "checksums_verified",
         "md5_verified",
         # Switching signature checks on makes every presigned URL fail, so they stay off.

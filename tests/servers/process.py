@@ -22,6 +22,7 @@ from pathlib import Path
 SUPERVISOR = Path(__file__).with_name("supervise.py")
 START_S = 60.0
 POLL_S = 0.02
+KILL_S = 10.0
 TAIL_LINES = 30
 
 
@@ -62,12 +63,15 @@ class ServerProcess:
         return "\n".join(lines[-TAIL_LINES:]) or "(its log is empty)"
 
     def kill(self) -> None:
-        """End it and everything it started."""
+        """End it and everything it started: the supervisor kills both groups and itself."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILL_S)
+        # The supervisor is gone before this when the command had ended by itself.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ and the server goes. Run by path with any Python; imports nothing of the project
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,18 +17,28 @@ import threading
 
 def main() -> int:
     """Run the command in the arguments; exit as it does."""
-    # The caller made this process a session leader; the command and its children share the group.
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, lambda *_: os.killpg(0, signal.SIGKILL))
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+    told = threading.Event()
 
-    def kill_at_end() -> None:
+    def end(*_: object) -> None:
+        told.set()
+        # Swift's servers leave for a session of their own, where `killpg(0)` doesn't reach them.
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                kill(child.pid, signal.SIGKILL)
+
+    def end_with_input() -> None:
         while os.read(0, 1):
             pass
-        os.killpg(0, signal.SIGKILL)
+        end()
 
-    threading.Thread(target=kill_at_end, daemon=True).start()
-    return child.wait()
+    for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(caught, end)
+    threading.Thread(target=end_with_input, daemon=True).start()
+    code = child.wait()
+    if told.is_set():
+        os.killpg(0, signal.SIGKILL)  # what the command started; the caller made this group for us
+    return code
 
 
 if __name__ == "__main__":

@@ -97,11 +97,20 @@ def test_a_missing_package_is_named() -> None:
 
 
 TWO_PROCESSES = """
-import subprocess, sys, time
+import os, subprocess, sys, time
+if len(sys.argv) > 1:
+    os.setsid()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print(child.pid, flush=True)
+print(os.getpid(), child.pid, flush=True)
 time.sleep(600)
 """
+
+
+def _printed(log: Path) -> list[int]:
+    until = time.monotonic() + 10
+    while not (log.exists() and log.read_text().endswith("\n")) and time.monotonic() < until:
+        time.sleep(0.01)
+    return [int(pid) for pid in log.read_text().split()]
 
 
 def _alive(pid: int) -> bool:
@@ -120,30 +129,28 @@ def _gone(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_the_whole_group_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [[], ["own-session"]])
+def test_a_server_is_killed_with_its_children(tmp_path: Path, arguments: list[str]) -> None:
     log = tmp_path / "log"
-    with running([sys.executable, "-c", TWO_PROCESSES], log) as process:
-        process.wait_until(lambda: log.read_text().endswith("\n"))
-        grandchild = int(log.read_text())
-        assert _alive(grandchild)
-    assert _gone(grandchild)
+    with running([sys.executable, "-c", TWO_PROCESSES, *arguments], log):
+        pids = _printed(log)
+        assert all(_alive(pid) for pid in pids)
+    assert all(_gone(pid) for pid in pids)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_servers_go_when_the_test_run_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
+    command = f"[sys.executable, '-c', {TWO_PROCESSES!r}, 'own-session']"
     script = (
         "import sys, time; from pathlib import Path; from tests.servers.process import running\n"
-        f"with running([sys.executable, '-c', {TWO_PROCESSES!r}], Path({str(log)!r})): time.sleep(600)"
+        f"with running({command}, Path({str(log)!r})): time.sleep(600)"
     )
-    root = Path(__file__).parents[2]
-    run = subprocess.Popen([sys.executable, "-c", script], cwd=root)
+    run = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
     try:
-        until = time.monotonic() + 10
-        while not (log.exists() and log.read_text().endswith("\n")) and time.monotonic() < until:
-            time.sleep(0.01)
-        grandchild = int(log.read_text())
+        pids = _printed(log)
     finally:
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-    assert _gone(grandchild)
+    assert len(pids) == 2
+    assert all(_gone(pid) for pid in pids)
