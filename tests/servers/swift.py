@@ -42,7 +42,7 @@ PIPELINE = (
 @contextlib.contextmanager
 def serve(directory: Path) -> Iterator[S3Server]:
     """Run its four processes; `directory` takes everything they write."""
-    ports = dict(zip((*BACKENDS, "proxy"), free_ports(4), strict=True))
+    ports: dict[str, int] = dict(zip((*BACKENDS, "proxy"), free_ports(4), strict=True))
     _write_configuration(directory, ports)
     rings = [sys.executable, HELPERS / "build_rings.py", directory, *(str(ports[name]) for name in BACKENDS)]
     environment = {"PYTHONPATH": str(HELPERS), "PYTHONWARNINGS": "ignore"}

@@ -92,7 +92,7 @@ def request(
         auth.add_auth(asked)
     else:
         _sign_at(auth, asked, at)
-    return status_of(asked.url, method, dict(asked.headers) | (later or {}), body or None)
+    return status_of(f"{server.endpoint}{path}", method, dict(asked.headers) | (later or {}), body or None)
 
 
 def _sign_at(auth: SigV4Auth, asked: AWSRequest, at: datetime) -> None:
