@@ -31,7 +31,7 @@ static const uint8_t s_table[CML_STATES][CML_EVENTS] = {
 /* Where an action may lead; CML_IGNORE, CML_NOTE and CML_DOOM stay where they are. */
 static const uint16_t s_leads_to[CML_ACTIONS] = {
     [CML_PREPARE] = TO(CML_CREDENTIALS) | TO(CML_QUEUED) | TO(CML_DONE),
-    [CML_ENQUEUE] = TO(CML_QUEUED) | TO(CML_DONE),
+    [CML_ENQUEUE] = TO(CML_QUEUED) | TO(CML_CREDENTIALS) | TO(CML_DONE), /* they may be gone again */
     [CML_SEND] = TO(CML_SENT) | TO(CML_CREDENTIALS) | TO(CML_BACKOFF) | TO(CML_QUEUED) | TO(CML_DONE),
     [CML_JUDGE] = TO(CML_BODY) | TO(CML_PAUSED) | TO(CML_ABORTING),
     [CML_DELIVER] = TO(CML_BODY) | TO(CML_PAUSED) | TO(CML_ABORTING),
