@@ -152,9 +152,9 @@ void cml_buffer_release(struct cml_buffer *buffer) {
 }
 
 void cml_pool_trim(uint64_t max_idle_ns) {
-    uint64_t now = cml_now_ns();
     struct cml_buffer *doomed = NULL;
     pthread_mutex_lock(&s_lock);
+    uint64_t now = cml_now_ns(); /* under the lock: later than any idle_since_ns */
     for (struct cml_buffer **link = &s_idle; *link != NULL;) {
         struct cml_buffer *buffer = *link;
         if (now - buffer->idle_since_ns < max_idle_ns) {
@@ -194,8 +194,8 @@ void cml_pool_set_limit(uint64_t limit_bytes) {
 }
 
 bool cml_pool_has_room(size_t bytes) {
-    return atomic_load_explicit(&s_in_use, memory_order_relaxed) + bytes <=
-           atomic_load_explicit(&s_limit, memory_order_relaxed);
+    uint64_t limit = atomic_load_explicit(&s_limit, memory_order_relaxed);
+    return bytes <= limit && atomic_load_explicit(&s_in_use, memory_order_relaxed) <= limit - bytes;
 }
 
 void cml_pool_reset_after_fork(void) {
