@@ -1,0 +1,38 @@
+"""Configuration: from options, environment and defaults to typed, checked and complete settings.
+
+Pure: nothing here opens a file or a socket, and the environment is passed in. `*Config` are what users write,
+`*Settings` what the rest of the package reads.
+"""
+
+from .client import ClientConfig, ClientSettings, resolve_client
+from .durations import Duration, parse_duration
+from .endpoint import S3Endpoint, endpoint_of
+from .errors import ConfigurationError
+from .proxy import Proxy, proxy_for
+from .retry import BackoffConfig, RetryConfig, RetrySettings, resolve_retry
+from .s3 import S3Settings, resolve_s3
+from .s3_config import S3ChecksumAlgorithm, S3Config, S3EncryptionAlgorithm
+from .s3_values import CopyIfNotExists
+
+__all__ = [
+    "BackoffConfig",
+    "ClientConfig",
+    "ClientSettings",
+    "ConfigurationError",
+    "CopyIfNotExists",
+    "Duration",
+    "Proxy",
+    "RetryConfig",
+    "RetrySettings",
+    "S3ChecksumAlgorithm",
+    "S3Config",
+    "S3EncryptionAlgorithm",
+    "S3Endpoint",
+    "S3Settings",
+    "endpoint_of",
+    "parse_duration",
+    "proxy_for",
+    "resolve_client",
+    "resolve_retry",
+    "resolve_s3",
+]

@@ -1,0 +1,108 @@
+"""The table of a configuration's options, and how their values are gathered.
+
+An option has one canonical name and perhaps others. Names are taken in any case, with and without the provider's
+prefix. A value given twice is an error, even the same value twice: one of the two would have no effect.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cumulo.exceptions import UnknownConfigurationKeyError
+
+from .errors import ConfigurationError
+from .values import Parser
+
+__all__ = ["Option", "Table"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: its canonical name.
+        parse: turns a value, or its text, into the typed value.
+        aliases: other names, the preferred first.
+        env: names of environment variables beside the prefix plus a name.
+    """
+
+    name: str
+    parse: Parser
+    aliases: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """All options of one kind of configuration.
+
+    Attributes:
+        kind: what it configures, for messages.
+        options: the options.
+        prefix: what may stand before a name in upper or lower case, such as `"aws_"`; `""` for none.
+        hints: names that other tools use, and the option that does the same here.
+    """
+
+    kind: str
+    options: tuple[Option, ...]
+    prefix: str = ""
+    hints: Mapping[str, str] = field(default_factory=dict[str, str])
+    _by_name: dict[str, Option] = field(init=False, repr=False, default_factory=dict[str, Option])
+
+    def __post_init__(self) -> None:
+        for option in self.options:
+            for name in (option.name, *option.aliases):
+                if name in self._by_name:
+                    raise AssertionError(f"two options are called {name}")
+                self._by_name[name] = option
+
+    def find(self, name: str) -> Option | None:
+        """The option of this name in any of its forms, or None."""
+        plain = name.lower()
+        return self._by_name.get(plain) or self._by_name.get(plain.removeprefix(self.prefix))
+
+    def gather(self, *sources: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Values given by the user, typed, by canonical name. None stands for "not given"."""
+        found: dict[str, Any] = {}
+        for source in sources:
+            for key, value in (source or {}).items():
+                option = self._require(key)
+                if value is None:
+                    continue
+                if option.name in found:
+                    raise ConfigurationError(f"Duplicate key: {self.kind} option {option.name!r} is given twice")
+                found[option.name] = option.parse(value, option.name)
+        return found
+
+    def from_env(self, env: Mapping[str, str], prefix: str, skip: Iterable[str] = ()) -> dict[str, Any]:
+        """Values from the environment, typed. Options in `skip` are not looked at. Empty variables count as unset."""
+        skipped = set(skip)
+        found: dict[str, Any] = {}
+        for option in self.options:
+            if option.name in skipped:
+                continue
+            names = [f"{prefix}{name.upper()}" for name in (option.name, *option.aliases)]
+            variable = next((name for name in (*names, *option.env) if env.get(name)), None)
+            if variable is not None:
+                found[option.name] = option.parse(env[variable], f"the environment variable {variable}")
+        return found
+
+    def _require(self, key: object) -> Option:
+        if not isinstance(key, str):
+            raise TypeError(f"names of {self.kind} options are str, not {type(key).__name__}")
+        option = self.find(key)
+        if option is None:
+            raise self.unknown(key)
+        return option
+
+    def unknown(self, key: str) -> UnknownConfigurationKeyError:
+        """The error for a name that is no option, with the nearest that is."""
+        plain = key.lower().removeprefix(self.prefix)
+        best = self.hints.get(plain) or next(iter(difflib.get_close_matches(plain, self._by_name, 1, 0.6)), None)
+        known = ", ".join(sorted(option.name for option in self.options))
+        advice = f"did you mean {best!r}?" if best else f"known are {known}"
+        return UnknownConfigurationKeyError(f"unknown {self.kind} option {key[:60]!r}: {advice}")
