@@ -164,6 +164,7 @@ struct cml_response {
     uint32_t etag_at, checksum_at;          /* offset + 1 in headers, 0 if none */
     enum cml_checksum checksum;
     int32_t retry_after_s; /* -1 none */
+    int64_t retry_at_s;    /* Retry-After as a date, Unix time, 0 none */
     int64_t date_s;        /* Unix time of the Date header, 0 none */
 };
 void cml_response_reset(struct cml_response *response);

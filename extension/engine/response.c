@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define MOST_RETRY_AFTER_S 3600
+
 void cml_response_reset(struct cml_response *response) {
     char *headers = response->headers;
     size_t cap = response->cap;
@@ -90,16 +92,23 @@ static int64_t s_parse_http_date(const char *value, size_t len) {
     return (int64_t)aws_date_time_as_epoch_secs(&date);
 }
 
+/* A date is held against the server's own clock; its Date header may come before or after. */
+static void s_note_retry_at(struct cml_response *response) {
+    if (response->retry_at_s != 0 && response->date_s != 0) {
+        int64_t wait = response->retry_at_s - response->date_s;
+        wait = wait < 0 ? 0 : wait;
+        response->retry_after_s = wait > MOST_RETRY_AFTER_S ? MOST_RETRY_AFTER_S : (int32_t)wait;
+    }
+}
+
 static void s_parse_retry_after(struct cml_response *response, const char *value, size_t len) {
     uint64_t seconds = 0;
     if (s_parse_u64(value, len, &seconds)) {
-        response->retry_after_s = seconds > 3600 ? 3600 : (int32_t)seconds;
+        response->retry_after_s = seconds > MOST_RETRY_AFTER_S ? MOST_RETRY_AFTER_S : (int32_t)seconds;
         return;
     }
-    int64_t at = s_parse_http_date(value, len);
-    if (at != 0 && response->date_s != 0) {
-        response->retry_after_s = at > response->date_s ? (int32_t)(at - response->date_s) : 0;
-    }
+    response->retry_at_s = s_parse_http_date(value, len);
+    s_note_retry_at(response);
 }
 
 static enum cml_checksum s_checksum_of(const char *name, size_t len) {
@@ -125,7 +134,7 @@ static bool s_is(const char *name, size_t len, const char *known) {
 
 static void s_note_length(struct cml_response *response, const char *value, size_t len) {
     uint64_t length = 0;
-    if (!s_parse_u64(value, len, &length) ||
+    if (!s_parse_u64(value, len, &length) || length > INT64_MAX ||
         (response->content_length >= 0 && (uint64_t)response->content_length != length)) {
         response->bad_length = true;
     } else {
@@ -159,6 +168,7 @@ static void s_note(struct cml_response *response, const char *name, size_t nlen,
         case 'd':
             if (s_is(name, nlen, "date")) {
                 response->date_s = s_parse_http_date(value, vlen);
+                s_note_retry_at(response);
             }
             break;
         case 'e':
