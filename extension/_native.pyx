@@ -15,7 +15,9 @@ from engine cimport *
 
 import asyncio
 import atexit
+import base64
 import collections
+import mmap
 import os
 import resource
 import sys
@@ -28,6 +30,7 @@ cdef class Request
 include "core/buffers.pxi"
 include "core/runtime.pxi"
 include "core/completions.pxi"
+include "http/credentials.pxi"
 include "http/client.pxi"
 include "http/request.pxi"
 

@@ -4,6 +4,7 @@ cdef class Client:
     cdef cml_client *c
     cdef readonly uint64_t generation
     cdef readonly bytes base  # what comes before a key in a request's path, percent-encoded
+    cdef readonly Credentials credentials  # kept: the refresher has to find it as long as requests ask it
 
     def __cinit__(self, *, key, host, port, tls, host_header, base=b"/", headers=(), tls_verify=True, ca_pem=None,
                   proxy_host=None, proxy_port=0, proxy_tls=False, proxy_user=None, proxy_password=None,
@@ -41,7 +42,10 @@ cdef class Client:
         options.service = _text(service, kept)
         options.sign_payload = sign_payload
         options.s3express = s3express
-        options.credentials = credentials.c if credentials is not None else NULL
+        self.credentials = credentials
+        if credentials is not None:
+            credentials.check_generation()
+            options.credentials = credentials.c
         self.base = base
         self.generation = cml_runtime_generation()
         self.make(&options, list(headers), kept)
@@ -88,33 +92,3 @@ cdef const char *_text(value, list kept) except? NULL:
     encoded = value if isinstance(value, bytes) else value.encode()
     kept.append(encoded)
     return PyBytes_AS_STRING(encoded)
-
-
-cdef class Credentials:
-    """Where a client's requests find the keys they are signed with. A refresher publishes; requests read."""
-
-    cdef cml_credentials *c
-    cdef object __weakref__
-
-    def __cinit__(self, Queue wanted=None):
-        self.c = cml_credentials_new(wanted.c if wanted is not None else NULL, <void *>self)
-
-    def __dealloc__(self):
-        cml_credentials_release(self.c)
-
-    def publish(self, access_key_id, secret_access_key="", session_token=None, *, expires_ms=0, refresh_ms=0):
-        """New keys; an access key of None means anonymous. Times are Unix time in milliseconds, 0 for never."""
-        cdef list kept = []
-        cml_credentials_publish(self.c, _text(access_key_id, kept), _text(secret_access_key, kept),
-                                _text(session_token, kept), expires_ms, refresh_ms)
-
-    def publish_failure(self, message):
-        """No keys could be had: what waits for them fails with this message."""
-        cdef list kept = []
-        cml_credentials_publish_failure(self.c, _text(message, kept))
-
-    def failure(self):
-        """The message of the last failure."""
-        cdef char text[512]
-        cml_credentials_failure(self.c, text, sizeof(text))
-        return text.decode("utf-8", "replace")
