@@ -104,8 +104,9 @@ cdef Queue _thread_queue():
     return queue
 
 
-cdef object _last_loop = None  # a weak reference to the loop asked about last
-cdef Queue _last_queue = None
+def thread_queue():
+    """The queue whose news this thread hands out while it waits."""
+    return _thread_queue()
 
 
 cdef Queue _loop_queue(loop):

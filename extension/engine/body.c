@@ -16,11 +16,13 @@ static size_t s_fill_pieces(struct cml_request *request, const uint8_t *data, si
         struct cml_piece *piece = &request->pieces[request->piece_head];
         size_t room = piece->capacity - piece->filled;
         size_t take = length - done < room ? length - done : room;
-        memcpy(piece->data + piece->filled, data + done, take);
+        if (piece->data != NULL) { /* else a gap between ranges that share a response */
+            memcpy(piece->data + piece->filled, data + done, take);
+        }
         piece->filled += take;
         done += take;
         if (piece->filled == piece->capacity) {
-            request->piece_head = (request->piece_head + 1) % CML_PIECES;
+            request->piece_head = (request->piece_head + 1) % request->piece_slots;
             request->piece_count--;
             request->pieces_done++;
         }
@@ -121,11 +123,12 @@ int cml_body_store(struct cml_request *request, const uint8_t *data, size_t leng
 
 void cml_body_restart(struct cml_request *request) {
     pthread_mutex_lock(&request->lock);
-    for (uint32_t i = 0; i < CML_PIECES; ++i) {
+    for (uint32_t i = 0; i < request->piece_slots; ++i) {
         request->pieces[i].filled = 0;
     }
     /* Pieces that were full but not yet shown to anybody become room again. */
-    request->piece_head = (request->piece_head + CML_PIECES - (uint32_t)request->pieces_done) % CML_PIECES;
+    request->piece_head =
+        (request->piece_head + request->piece_slots - (uint32_t)request->pieces_done) % request->piece_slots;
     request->piece_count += (uint32_t)request->pieces_done;
     request->pieces_done = 0;
     request->spill_len = 0;
@@ -142,12 +145,25 @@ void cml_body_finish(struct cml_request *request) {
     }
 }
 
+bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces) {
+    if (pieces <= request->piece_slots) {
+        return true;
+    }
+    struct cml_piece *slots = calloc(pieces, sizeof(*slots));
+    if (slots == NULL) {
+        return false;
+    }
+    request->pieces = slots;
+    request->piece_slots = pieces;
+    return true;
+}
+
 bool cml_request_feed(struct cml_request *request, void *data, size_t capacity) {
     pthread_mutex_lock(&request->lock);
-    bool taken = request->piece_count < CML_PIECES && !request->revoked && capacity > 0;
+    bool taken = request->piece_count < request->piece_slots && !request->revoked && capacity > 0;
     bool running = !request->finished;
     if (taken) {
-        uint32_t at = (request->piece_head + request->piece_count) % CML_PIECES;
+        uint32_t at = (request->piece_head + request->piece_count) % request->piece_slots;
         request->pieces[at] = (struct cml_piece){.data = data, .capacity = capacity};
         request->piece_count++;
         request->room_posted += capacity;

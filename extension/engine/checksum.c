@@ -71,3 +71,21 @@ void cml_sum_stop(struct cml_sum *sum) {
     sum->hash = NULL;
     sum->kind = CML_SUM_NONE;
 }
+
+size_t cml_checksum_of(const char *algorithm, const void *data, size_t length, uint8_t out[64]) {
+    static const struct {
+        const char *name;
+        enum cml_checksum kind;
+    } known[] = {{"CRC64NVME", CML_SUM_CRC64NVME}, {"CRC32C", CML_SUM_CRC32C}, {"SHA256", CML_SUM_SHA256}};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); ++i) {
+        if (strcmp(known[i].name, algorithm) == 0) {
+            struct cml_sum sum = {.kind = CML_SUM_NONE};
+            cml_sum_start(&sum, known[i].kind);
+            cml_sum_update(&sum, data, length);
+            size_t size = s_digest(&sum, out);
+            cml_sum_stop(&sum);
+            return size;
+        }
+    }
+    return 0;
+}

@@ -126,6 +126,8 @@ struct cml_request *cml_request_new(struct cml_client *client, const char *metho
     request->sink = CML_SINK_COLLECT;
     request->collect_limit = (uint64_t)64 << 20;
     request->body_fd = -1;
+    request->pieces = request->own_pieces;
+    request->piece_slots = CML_PIECES;
     pthread_mutex_init(&request->lock, NULL);
     cml_link_init(&request->live_link);
     cml_link_init(&request->wait_link);
@@ -244,6 +246,9 @@ void cml_request_release(struct cml_request *request) {
     cml_sum_stop(&request->sum);
     cml_buffer_release(request->collected);
     free(request->spill);
+    if (request->pieces != request->own_pieces) {
+        free(request->pieces);
+    }
     free(request->error_body);
     free(request->arena);
     pthread_mutex_destroy(&request->lock);

@@ -138,7 +138,9 @@ void cml_request_release(struct cml_request *request);
 struct cml_request *cml_request_of_node(struct cml_node *node, struct cml_queue *queue);
 void cml_request_retarget(struct cml_request *request, struct cml_queue *queue); /* news go there from now on */
 
-/* Room for body bytes, at most four pieces at a time: false when there are four already. */
+/* Before submission: how many pieces of room may be waiting at a time, when four are not enough. */
+bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces);
+/* Room for body bytes: false when there are as many pieces as may be. No data means bytes that nobody wants. */
 bool cml_request_feed(struct cml_request *request, void *data, size_t capacity);
 /* From its return on the engine touches neither destination nor source memory of the caller. */
 void cml_request_revoke(struct cml_request *request);
@@ -170,6 +172,9 @@ void cml_request_response(struct cml_request *request, struct cml_response_view 
 void cml_request_failure(struct cml_request *request, struct cml_response_view *out, const char **body, size_t *len);
 /* The gathered body of a COLLECT request; the caller gets a reference, or NULL. */
 struct cml_buffer *cml_request_take_body(struct cml_request *request);
+
+/* "CRC64NVME", "CRC32C" or "SHA256" of some memory, as the bytes that S3's headers hold in base64; 0 if unknown. */
+size_t cml_checksum_of(const char *algorithm, const void *data, size_t length, uint8_t out[64]);
 
 int cml_last_crt_error(void);
 

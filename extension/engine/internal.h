@@ -227,7 +227,9 @@ struct cml_request {
 
     /* under lock: what consumer and loop share */
     pthread_mutex_t lock;
-    struct cml_piece pieces[CML_PIECES];
+    struct cml_piece *pieces; /* own_pieces, or an array of its own */
+    struct cml_piece own_pieces[CML_PIECES];
+    uint32_t piece_slots;
     uint32_t piece_head, piece_count;
     uint64_t pieces_done;
     uint64_t room_posted; /* bytes of room given so far */
@@ -297,6 +299,7 @@ bool cml_all_is_here(const struct cml_request *request);
 
 /* retry.c */
 int cml_error_from_crt(int crt_error, bool connecting);
+int cml_error_of_unsent(int crt_error); /* of cml_transport_send */
 bool cml_error_is_retryable(int error);
 bool cml_status_is_retryable(const struct cml_response *response, const char *body, size_t len);
 uint64_t cml_backoff_ns(const struct cml_client *client, uint32_t failures, int32_t retry_after_s);

@@ -266,6 +266,30 @@ cdef class Request:
         self.target = NULL
         return _bytes_of_buffer(target, <size_t>min(<uint64_t>self.target_size, p.delivered))
 
+    def feed_scatter(self, spans):
+        """Room for disjoint (start, end) parts of the body, by start, each in memory of its own."""
+        cdef cml_buffer *buffer
+        cdef uint64_t at = 0
+        cdef list parts = []
+        if not cml_request_reserve_pieces(self.c, 2 * len(spans)):
+            raise MemoryError()
+        for start, end in spans:
+            if start > at:
+                cml_request_feed(self.c, NULL, start - at)
+            buffer = _new_buffer(end - start)
+            parts.append((start, _bytes_of_buffer(buffer, end - start)))
+            cml_request_feed(self.c, buffer.data, end - start)
+            at = end
+        self.keep = parts
+
+    def take_scatter(self):
+        """The parts, when the request has ended well; shorter where the object ends."""
+        cdef cml_progress p
+        cml_request_progress(self.c, &p)
+        parts, self.keep = self.keep, None
+        return [part[:max(0, <int64_t>p.delivered - start)] if start + len(part) > p.delivered else part
+                for start, part in parts]
+
     def feed_piece(self, Py_ssize_t size):
         """Room for the next piece of a stream: a `bytes`, filled in place. False when four are waiting."""
         cdef bytes piece = PyBytes_FromStringAndSize(NULL, size)
@@ -364,6 +388,25 @@ def get_range_async(Client client not None, str key not None, uint64_t start, ui
     request.submit(_loop_queue(loop))
     future.request = request
     return future
+
+
+def checksum(str algorithm not None, body, file):
+    """The base64 text of S3's checksum headers, of a buffer or of (file, offset, length)."""
+    cdef Py_buffer view
+    cdef uint8_t digest[64]
+    cdef size_t size
+    cdef bytes name = algorithm.encode("ascii")
+    cdef const char *text = PyBytes_AS_STRING(name)
+    if body is None:
+        with mmap.mmap(file[0].fileno(), file[1] + file[2], access=mmap.ACCESS_READ) as mapped:
+            return checksum(algorithm, memoryview(mapped)[file[1]:], None) if file[2] else checksum(algorithm, b"", None)
+    PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
+    with nogil:
+        size = cml_checksum_of(text, view.buf, view.len, digest)
+    PyBuffer_Release(&view)
+    if size == 0:
+        raise ValueError(f"unknown checksum algorithm {algorithm!r}")
+    return base64.b64encode(digest[:size]).decode("ascii")
 
 
 cdef bytes _path(bytes base, str key):

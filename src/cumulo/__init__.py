@@ -2,3 +2,70 @@
 
 # The build reads the version from this line; it stands nowhere else.
 __version__ = "0.1.0"
+
+from . import _native
+from ._errors import of_request
+
+_native.set_error_factory(of_request)
+
+from . import exceptions, store
+from ._functions import (
+    copy,
+    copy_async,
+    delete,
+    delete_async,
+    get,
+    get_async,
+    get_range,
+    get_range_async,
+    get_ranges,
+    get_ranges_async,
+    head,
+    head_async,
+    list,
+    list_with_delimiter,
+    list_with_delimiter_async,
+    put,
+    put_async,
+    rename,
+    rename_async,
+)
+from ._native import Bytes
+from ._result import BytesStream, GetResult
+from ._types import (
+    Attribute,
+    Attributes,
+    GetOptions,
+    ListResult,
+    ObjectMeta,
+    OffsetRange,
+    PutMode,
+    PutResult,
+    SuffixRange,
+    UpdateVersion,
+)
+
+__all__ = [
+    "Bytes",
+    "copy",
+    "copy_async",
+    "delete",
+    "delete_async",
+    "exceptions",
+    "get",
+    "get_async",
+    "get_range",
+    "get_range_async",
+    "get_ranges",
+    "get_ranges_async",
+    "head",
+    "head_async",
+    "list",
+    "list_with_delimiter",
+    "list_with_delimiter_async",
+    "put",
+    "put_async",
+    "rename",
+    "rename_async",
+    "store",
+]

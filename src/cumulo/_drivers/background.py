@@ -1,0 +1,166 @@
+"""Runs plans for `concurrent.futures.Future`s: one daemon thread hands out the news of all of them.
+
+A callback of a future runs on that thread. When it waits for another future of ours, it hands out news itself
+meanwhile, so that it can't wait for ever for what only it could deliver.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from time import monotonic
+from typing import Any, TypeVar
+
+from cumulo._native import Queue
+
+from . import pool
+from .effects import END, Plan
+from .runner import Done, Runner
+
+T = TypeVar("T")
+
+_TICK_MS = 200
+_lock = threading.RLock()
+_dispatcher: _Dispatcher | None = None
+
+
+class _Dispatcher:
+    """The thread, its queue, and what other threads ask it to do."""
+
+    def __init__(self) -> None:
+        self.queue = Queue()
+        self._jobs: list[Callable[[], None]] = []
+        self.thread = threading.Thread(target=self._run, name="cumulo-futures", daemon=True)
+        self.thread.start()
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Run a job on the dispatcher's thread."""
+        with _lock:
+            self._jobs.append(job)
+        self.queue.poke()
+
+    def turn(self, timeout_ms: int) -> None:
+        """Wait for news or jobs, and see to them."""
+        self.queue.wait_and_drain(timeout_ms)
+        while True:
+            with _lock:
+                jobs, self._jobs = self._jobs, []
+            if not jobs:
+                return
+            for job in jobs:
+                job()
+
+    def _run(self) -> None:
+        while True:
+            self.turn(_TICK_MS)
+
+
+def _the_dispatcher() -> _Dispatcher:
+    global _dispatcher
+    with _lock:
+        if _dispatcher is None:
+            _dispatcher = _Dispatcher()
+        return _dispatcher
+
+
+def run(plan: Plan[T]) -> Future[T]:
+    """A future of the plan's result. Cancelling it stops the transfer on the wire."""
+    dispatcher = _the_dispatcher()
+    future: PlanFuture[T] = PlanFuture()
+    future.set_running_or_notify_cancel()
+    runner = Runner(plan, _BackgroundHost(dispatcher, future))
+    future.bind(runner, dispatcher)
+    dispatcher.post(runner.start)
+    return future
+
+
+class PlanFuture(Future[T]):
+    """A future that can be cancelled while it runs, and waited for on the dispatcher's own thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner: Runner | None = None
+        self._dispatcher: _Dispatcher | None = None
+        self._asked_to_cancel = False
+
+    def bind(self, runner: Runner, dispatcher: _Dispatcher) -> None:
+        """Say what a cancel has to stop."""
+        self._runner = runner
+        self._dispatcher = dispatcher
+
+    def cancel(self) -> bool:
+        """Stop the transfer. True unless the call has already ended; `result` then raises `CancelledError`."""
+        runner, dispatcher = self._runner, self._dispatcher
+        if self.done() or runner is None or dispatcher is None:
+            return self.cancelled()
+        self._asked_to_cancel = True
+        dispatcher.post(lambda: runner.cancel(CancelledError()))
+        return True
+
+    def cancelled(self) -> bool:
+        return super().cancelled() or (self.done() and self._asked_to_cancel and _was_cancelled(self))
+
+    def result(self, timeout: float | None = None) -> T:
+        self._help_along(timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._help_along(timeout)
+        return super().exception(timeout)
+
+    def _help_along(self, timeout: float | None) -> None:
+        dispatcher = self._dispatcher
+        if dispatcher is None or threading.current_thread() is not dispatcher.thread:
+            return
+        deadline = None if timeout is None else monotonic() + timeout
+        while not self.done():
+            if deadline is not None and monotonic() >= deadline:
+                raise FutureTimeoutError
+            dispatcher.turn(50)
+
+
+def _was_cancelled(future: Future[Any]) -> bool:
+    return isinstance(Future.exception(future, 0), CancelledError)
+
+
+class _BackgroundHost:
+    __slots__ = ("_dispatcher", "_future", "queue")
+
+    def __init__(self, dispatcher: _Dispatcher, future: PlanFuture[Any]) -> None:
+        self._dispatcher = dispatcher
+        self._future = future
+        self.queue = dispatcher.queue
+
+    def resolve(self, value: Any) -> None:
+        if not self._future.done():
+            self._future.set_result(value)
+
+    def fail(self, error: BaseException) -> None:
+        if not self._future.done():
+            self._future.set_exception(error)
+
+    def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
+        inner = pool.executor().submit(function, *arguments)
+        inner.add_done_callback(lambda f: self._dispatcher.post(lambda: _tell(f, done)))
+
+    def pull(self, source: Any, done: Done) -> None:
+        if not hasattr(source, "__next__"):
+            raise TypeError("an async iterator needs an async call, such as put_async")
+        self.call(next, (source, END), done)
+
+
+def _tell(future: Future[Any], done: Done) -> None:
+    error = future.exception()
+    done(None if error is not None else future.result(), error)
+
+
+def _after_fork() -> None:
+    global _dispatcher, _lock
+    _dispatcher = None  # its thread is the parent's
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,77 @@
+"""What plans yield. See the table in `cumulo._drivers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from cumulo._native import Request
+
+T = TypeVar("T")
+
+
+class _End:
+    def __repr__(self) -> str:
+        return "END"
+
+
+END: Final = _End()
+"""The outcome of a `Pull` when there is nothing more."""
+
+
+class Start:
+    """Submit, don't wait."""
+
+    __slots__ = ("request",)
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+
+class Until:
+    """Wait for the end of a submitted request; or, before that, for its headers or a number of filled pieces."""
+
+    __slots__ = ("headers", "pieces", "request")
+
+    def __init__(self, request: Request, *, headers: bool = False, pieces: int = 0) -> None:
+        self.request = request
+        self.headers = headers
+        self.pieces = pieces
+
+    def holds(self) -> bool:
+        """Whether there is nothing to wait for."""
+        headers_ready, finished, pieces_done, _, _ = self.request.progress
+        return bool(finished or (self.headers and headers_ready) or (self.pieces and pieces_done >= self.pieces))
+
+
+class AnyOf:
+    """Wait until one of these has ended."""
+
+    __slots__ = ("requests",)
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self.requests = requests
+
+
+class Pull:
+    """The next item of an iterator, or of an async iterator where the caller is on an event loop."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+
+class Call:
+    """A function that may block: on an event loop it runs in a thread."""
+
+    __slots__ = ("arguments", "function")
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.function = function
+        self.arguments = arguments
+
+
+Effect: TypeAlias = "Request | Start | Until | AnyOf | Pull | Call"
+Plan: TypeAlias = Generator[Any, Any, T]

@@ -1,0 +1,145 @@
+"""Runs a plan without blocking: each outcome steps the generator on, in whatever context hands out the news.
+
+`Runner` is one logic for two hosts, which say where news is drained, how a result is delivered, and where blocking calls
+go: `aio.py` (an event loop) and `background.py` (one dispatcher thread).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from cumulo._native import Queue, Request
+
+from .effects import AnyOf, Call, Plan, Pull, Start, Until
+
+
+class Host(Protocol):
+    """Where a runner runs."""
+
+    queue: Queue
+
+    def resolve(self, value: Any) -> None: ...
+    def fail(self, error: BaseException) -> None: ...
+    def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None: ...
+    def pull(self, source: Any, done: Done) -> None: ...
+
+
+Done = Callable[[Any, BaseException | None], None]
+
+
+class Runner:
+    """One plan under way. All methods run in the host's context."""
+
+    __slots__ = ("_cancelled", "_host", "_plan", "_waiting")
+
+    def __init__(self, plan: Plan[Any], host: Host) -> None:
+        self._plan = plan
+        self._host = host
+        self._waiting: Any = None
+        self._cancelled = False
+
+    def start(self) -> None:
+        """Run to the first effect that waits."""
+        self._step(None, None)
+
+    def cancel(self, error: BaseException) -> None:
+        """Stop what is under way, let the plan clean up. Effects it yields from here on are not cancelled."""
+        if self._cancelled:
+            return
+        self._cancelled = True
+        effect, self._waiting = self._waiting, None
+        for request in _requests_of(effect):
+            request.waiter = None
+            request.cancel()
+        self._step(None, error)
+
+    def _step(self, value: Any, error: BaseException | None) -> None:
+        while True:
+            try:
+                effect = self._plan.throw(error) if error is not None else self._plan.send(value)
+            except StopIteration as stop:
+                self._host.resolve(stop.value)
+                return
+            except BaseException as failure:
+                self._host.fail(failure)
+                return
+            try:
+                ready, value, error = self._begin(effect)
+            except BaseException as failure:
+                ready, value, error = True, None, failure
+            if not ready:
+                return
+
+    def _begin(self, effect: Any) -> tuple[bool, Any, BaseException | None]:
+        """Begin an effect: (True, outcome, error) when it needs no waiting."""
+        if isinstance(effect, Request):
+            effect.waiter = self._on_request
+            self._waiting = effect
+            effect.submit(self._host.queue)
+            return False, None, None
+        if isinstance(effect, Start):
+            effect.request.submit(self._host.queue)
+            return True, effect.request, None
+        if isinstance(effect, (Until, AnyOf)):
+            return self._begin_wait(effect)
+        self._waiting = effect
+        if isinstance(effect, Pull):
+            self._host.pull(effect.source, self._done_of(effect))
+        elif isinstance(effect, Call):
+            self._host.call(effect.function, effect.arguments, self._done_of(effect))
+        else:
+            raise TypeError(f"not an effect: {effect!r}")
+        return False, None, None
+
+    def _begin_wait(self, effect: Until | AnyOf) -> tuple[bool, Any, BaseException | None]:
+        requests = _requests_of(effect)
+        for request in requests:
+            request.waiter = self._on_request
+            request.retarget(self._host.queue)
+        self._waiting = effect
+        found = self._settled(effect)
+        if found is None:
+            return False, None, None
+        self._waiting = None
+        return (True, found, None) if isinstance(effect, AnyOf) else (True, *_outcome(found))
+
+    def _settled(self, effect: Any) -> Request | None:
+        if isinstance(effect, Until):
+            return effect.request if effect.holds() else None
+        return next((request for request in _requests_of(effect) if request.finished), None)
+
+    def _on_request(self, request: Request) -> None:
+        effect = self._waiting
+        found = self._settled(effect) if effect is not None and request in _requests_of(effect) else None
+        if found is None:
+            return
+        self._waiting = None
+        if isinstance(effect, AnyOf):
+            self._step(found, None)
+        else:
+            self._step(*_outcome(found))
+
+    def _done_of(self, effect: Any) -> Done:
+        def done(value: Any, error: BaseException | None) -> None:
+            if self._waiting is effect:
+                self._waiting = None
+                self._step(value, error)
+
+        return done
+
+
+def _requests_of(effect: Any) -> tuple[Request, ...]:
+    if isinstance(effect, Request):
+        return (effect,)
+    if isinstance(effect, Until):
+        return (effect.request,)
+    return tuple(effect.requests) if isinstance(effect, AnyOf) else ()
+
+
+def _outcome(request: Request) -> tuple[Any, BaseException | None]:
+    try:
+        request.raise_if_failed()
+    except BaseException as error:
+        return None, error
+    return request, None

@@ -1,0 +1,184 @@
+"""Failed requests as exceptions: one table from what the engine reports to what users catch.
+
+The native core calls `of_request` for every failed request; nothing else makes exceptions from responses.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import exceptions as e
+
+if TYPE_CHECKING:
+    from ._native import Request
+
+ERROR_TEXT_LENGTH = 300
+
+
+class Context(NamedTuple):
+    """What a request is for. `create` makes 412 an `AlreadyExistsError`."""
+
+    store: Any
+    operation: str
+    path: str
+    create: bool = False
+
+
+_BY_ENGINE: dict[str, tuple[type[e.BaseError], str]] = {
+    "connect": (e.ConnectionFailedError, "cannot connect to {host}; is the endpoint right and the server up?"),
+    "dns": (e.ConnectionFailedError, "the host name of {host} does not resolve; check the endpoint and region"),
+    "tls": (e.ConnectionFailedError, "no trusted TLS connection to {host}; see root_certificate and allow_http"),
+    "proxy": (e.ConnectionFailedError, "the proxy refused the connection to {host}"),
+    "connect_timeout": (e.RequestTimeoutError, "no connection to {host} within connect_timeout"),
+    "stall_timeout": (e.RequestTimeoutError, "no byte moved for read_timeout"),
+    "total_timeout": (
+        e.RequestTimeoutError,
+        "not done within timeout; it bounds the whole request, see client_options",
+    ),
+    "reset": (e.ConnectionFailedError, "the connection to {host} was closed before the response"),
+    "truncated": (e.ConnectionFailedError, "the response ended before its announced length"),
+    "protocol": (e.GenericError, "the answer of {host} is not valid HTTP/1.1"),
+    "no_length": (e.GenericError, "the response has neither Content-Length nor chunked coding: its end can't be known"),
+    "wrong_range": (e.GenericError, "the server answered with other bytes than those asked for"),
+    "too_large": (e.GenericError, "the response is larger than what was asked for"),
+    "changed": (e.ObjectChangedError, "the object was replaced while it was read"),
+    "checksum": (e.ChecksumError, "the body does not match the checksum sent with it, twice in a row"),
+    "credentials": (e.UnauthenticatedError, "no credentials"),
+    "body_read": (e.GenericError, "the upload's source could not be read, or is shorter than when the upload began"),
+    "resources": (e.GenericError, "out of file descriptors or memory (see `ulimit -n`)"),
+    "shutdown": (e.GenericError, "the interpreter is exiting"),
+    "forked": (e.ForkedError, "the request belongs to the parent process, from before the fork"),
+    "cancelled": (e.GenericError, "cancelled"),
+    "internal": (e.GenericError, "internal error"),
+}
+
+_BY_STATUS: dict[int, type[e.BaseError]] = {
+    301: e.GenericError,
+    304: e.NotModifiedError,
+    401: e.UnauthenticatedError,
+    403: e.PermissionDeniedError,
+    404: e.NotFoundError,
+    410: e.NotFoundError,
+    412: e.PreconditionError,
+    416: e.RangeNotSatisfiableError,
+    429: e.ThrottledError,
+    501: e.NotSupportedError,
+}
+
+_BY_CODE: dict[str, type[e.BaseError]] = {
+    "ExpiredToken": e.UnauthenticatedError,
+    "InvalidAccessKeyId": e.UnauthenticatedError,
+    "InvalidToken": e.UnauthenticatedError,
+    "NoSuchBucket": e.NotFoundError,
+    "NoSuchKey": e.NotFoundError,
+    "NoSuchUpload": e.NotFoundError,
+    "NoSuchVersion": e.NotFoundError,
+    "NotImplemented": e.NotSupportedError,
+    "PreconditionFailed": e.PreconditionError,
+    "RequestTimeTooSkewed": e.UnauthenticatedError,
+    "SignatureDoesNotMatch": e.UnauthenticatedError,
+    "SlowDown": e.ThrottledError,
+    "Throttling": e.ThrottledError,
+}
+
+_HINTS: dict[str, str] = {
+    "NoSuchBucket": "check the bucket's name and the endpoint",
+    "RequestTimeTooSkewed": "set this machine's clock",
+    "SignatureDoesNotMatch": "check the secret access key and the region",
+    "InvalidAccessKeyId": "check the access key id and the endpoint",
+    "PermanentRedirect": "the bucket is in another region",
+    "AuthorizationHeaderMalformed": "the bucket may be in another region",
+}
+
+_TAG = {name: re.compile(rb"<" + name.encode() + rb">([^<]*)</") for name in ("Code", "Message", "RequestId", "Region")}
+
+
+def xml_field(body: bytes, name: str) -> str | None:
+    """The text of the first element of that name in an S3 error document."""
+    found = _TAG[name].search(body)
+    return unescape(found.group(1).decode("utf-8", "replace")).strip() if found else None
+
+
+def of_request(request: Request) -> e.BaseError:
+    """The exception for a request that failed."""
+    context: Context = request.context
+    if request.error == "status":
+        return _of_status(request, context)
+    kind, text = _BY_ENGINE[request.error or "internal"]
+    message = text.format(host=_host(context))
+    if request.error == "credentials":
+        reason = context.store._credentials_failure()
+        message = f"no credentials: {reason}" if reason else message
+    elif request.error == "changed":
+        message = _which_etags(request)
+    elif request.crt_error and request.error not in ("total_timeout", "stall_timeout"):
+        message = f"{message} ({request.crt_error})"
+    return kind(_told(context, message, request.attempts), **_details(context, request))
+
+
+def _of_status(request: Request, context: Context) -> e.BaseError:
+    (status, headers, _, _), body = request.failure
+    code = xml_field(body, "Code")
+    kind = _kind(status, code, context)
+    details = _details(context, request)
+    details.update(status=status, code=code, body=body, request_id=_request_id(headers, body))
+    return kind(_told(context, _status_message(status, code, headers, body), request.attempts), **details)
+
+
+def _kind(status: int, code: str | None, context: Context) -> type[e.BaseError]:
+    if context.create and (status == 412 or code in ("PreconditionFailed", "ConditionalRequestConflict")):
+        return e.AlreadyExistsError
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return e.ServerError if status >= 500 else e.GenericError
+
+
+def _status_message(status: int, code: str | None, headers: dict[str, str], body: bytes) -> str:
+    text = xml_field(body, "Message")
+    if text is None and body and not headers.get("content-type", "").startswith("text/html"):
+        text = " ".join(body[:ERROR_TEXT_LENGTH].decode("utf-8", "replace").split())
+    parts = [f"HTTP {status}"]
+    if code:
+        parts.append(code)
+    if text:
+        parts.append(text[:ERROR_TEXT_LENGTH])
+    region = headers.get("x-amz-bucket-region") or xml_field(body, "Region")
+    if region and status in (301, 307, 400):
+        parts.append(f"the bucket is in region {region!r}")
+    elif location := headers.get("location"):
+        parts.append(f"redirected to {location}, which is not followed")
+    if code in _HINTS:
+        parts.append(_HINTS[code])
+    return ": ".join(parts)
+
+
+def _told(context: Context, message: str, attempts: int) -> str:
+    tries = f" (after {attempts} attempts)" if attempts > 1 else ""
+    return f"{context.operation} {context.path!r} in {context.store!r}: {message}{tries}"
+
+
+def _details(context: Context, request: Request) -> dict[str, Any]:
+    return {
+        "operation": context.operation,
+        "store": repr(context.store),
+        "path": context.path,
+        "attempts": request.attempts,
+    }
+
+
+def _request_id(headers: dict[str, str], body: bytes) -> str | None:
+    return headers.get("x-amz-request-id") or xml_field(body, "RequestId")
+
+
+def _host(context: Context) -> str:
+    return str(getattr(context.store, "_host", "the server"))
+
+
+def _which_etags(request: Request) -> str:
+    first = request.response[1].get("etag")
+    then = request.failure[0][1].get("etag", "none")
+    return f"the object was replaced while it was read: its ETag was {first}, now {then}"

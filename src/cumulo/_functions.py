@@ -1,0 +1,182 @@
+"""The verbs as functions: `get(store, path)` is `store.get(path)`. Arguments and errors are the methods'."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ._operations.list import DEFAULT_CHUNK, ListStream
+from .store._base import DEFAULT_COALESCE, DEFAULT_PUT_CHUNK, DEFAULT_PUT_CONCURRENCY, ObjectStoreMethods
+
+if TYPE_CHECKING:
+    from ._native import Bytes
+    from ._result import GetResult
+    from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
+
+
+def get(store: ObjectStoreMethods, path: str, *, options: GetOptions | None = None) -> GetResult:
+    """`get` of the store."""
+    return store.get(path, options=options)
+
+
+def get_async(store: ObjectStoreMethods, path: str, *, options: GetOptions | None = None) -> asyncio.Future[GetResult]:
+    """`get_async` of the store."""
+    return store.get_async(path, options=options)
+
+
+def get_range(
+    store: ObjectStoreMethods, path: str, *, start: int, end: int | None = None, length: int | None = None
+) -> Bytes:
+    """`get_range` of the store."""
+    return store.get_range(path, start=start, end=end, length=length)
+
+
+def get_range_async(
+    store: ObjectStoreMethods, path: str, *, start: int, end: int | None = None, length: int | None = None
+) -> asyncio.Future[Bytes]:
+    """`get_range_async` of the store."""
+    return store.get_range_async(path, start=start, end=end, length=length)
+
+
+def get_ranges(
+    store: ObjectStoreMethods,
+    path: str,
+    *,
+    starts: Sequence[int],
+    ends: Sequence[int] | None = None,
+    lengths: Sequence[int] | None = None,
+    coalesce: int = DEFAULT_COALESCE,
+) -> builtins.list[Bytes]:
+    """`get_ranges` of the store."""
+    return store.get_ranges(path, starts=starts, ends=ends, lengths=lengths, coalesce=coalesce)
+
+
+def get_ranges_async(
+    store: ObjectStoreMethods,
+    path: str,
+    *,
+    starts: Sequence[int],
+    ends: Sequence[int] | None = None,
+    lengths: Sequence[int] | None = None,
+    coalesce: int = DEFAULT_COALESCE,
+) -> asyncio.Future[builtins.list[Bytes]]:
+    """`get_ranges_async` of the store."""
+    return store.get_ranges_async(path, starts=starts, ends=ends, lengths=lengths, coalesce=coalesce)
+
+
+def head(store: ObjectStoreMethods, path: str) -> ObjectMeta:
+    """`head` of the store."""
+    return store.head(path)
+
+
+def head_async(store: ObjectStoreMethods, path: str) -> asyncio.Future[ObjectMeta]:
+    """`head_async` of the store."""
+    return store.head_async(path)
+
+
+def put(
+    store: ObjectStoreMethods,
+    path: str,
+    file: PutSource,
+    *,
+    attributes: Attributes | None = None,
+    tags: dict[str, str] | None = None,
+    mode: PutMode | None = None,
+    use_multipart: bool | None = None,
+    chunk_size: int = DEFAULT_PUT_CHUNK,
+    max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+) -> PutResult:
+    """`put` of the store."""
+    return store.put(
+        path,
+        file,
+        attributes=attributes,
+        tags=tags,
+        mode=mode,
+        use_multipart=use_multipart,
+        chunk_size=chunk_size,
+        max_concurrency=max_concurrency,
+    )
+
+
+def put_async(
+    store: ObjectStoreMethods,
+    path: str,
+    file: PutSource,
+    *,
+    attributes: Attributes | None = None,
+    tags: dict[str, str] | None = None,
+    mode: PutMode | None = None,
+    use_multipart: bool | None = None,
+    chunk_size: int = DEFAULT_PUT_CHUNK,
+    max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+) -> asyncio.Future[PutResult]:
+    """`put_async` of the store."""
+    return store.put_async(
+        path,
+        file,
+        attributes=attributes,
+        tags=tags,
+        mode=mode,
+        use_multipart=use_multipart,
+        chunk_size=chunk_size,
+        max_concurrency=max_concurrency,
+    )
+
+
+def delete(store: ObjectStoreMethods, paths: str | Sequence[str]) -> None:
+    """`delete` of the store."""
+    store.delete(paths)
+
+
+def delete_async(store: ObjectStoreMethods, paths: str | Sequence[str]) -> asyncio.Future[None]:
+    """`delete_async` of the store."""
+    return store.delete_async(paths)
+
+
+def copy(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> None:
+    """`copy` of the store."""
+    store.copy(from_, to, overwrite=overwrite)
+
+
+def copy_async(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
+    """`copy_async` of the store."""
+    return store.copy_async(from_, to, overwrite=overwrite)
+
+
+def rename(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> None:
+    """`rename` of the store."""
+    store.rename(from_, to, overwrite=overwrite)
+
+
+def rename_async(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
+    """`rename_async` of the store."""
+    return store.rename_async(from_, to, overwrite=overwrite)
+
+
+def list(
+    store: ObjectStoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = DEFAULT_CHUNK,
+    return_arrow: bool = False,
+) -> ListStream[builtins.list[ObjectMeta]]:
+    """`list` of the store."""
+    return store.list(prefix, offset=offset, chunk_size=chunk_size, return_arrow=return_arrow)
+
+
+def list_with_delimiter(
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False
+) -> ListResult[builtins.list[ObjectMeta]]:
+    """`list_with_delimiter` of the store."""
+    return store.list_with_delimiter(prefix, return_arrow=return_arrow)
+
+
+def list_with_delimiter_async(
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False
+) -> asyncio.Future[ListResult[builtins.list[ObjectMeta]]]:
+    """`list_with_delimiter_async` of the store."""
+    return store.list_with_delimiter_async(prefix, return_arrow=return_arrow)

@@ -1,0 +1,75 @@
+"""From a user's path to an object's key and back.
+
+One leading and one trailing slash of a path are ignored, as in obstore; everything else is stored as it is written
+(`a//b`, `./x`, `x/..`, newlines). With `raw_keys` nothing is touched at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .exceptions import InvalidPathError
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The rule of one store: its prefix (without slashes at the ends, or raw) and whether keys are raw."""
+
+    prefix: str = ""
+    raw: bool = False
+
+    @staticmethod
+    def of(prefix: str | None, *, raw: bool) -> Keys:
+        """From what a store's constructor is given."""
+        if prefix is None:
+            return Keys("", raw)
+        if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
+        return Keys(prefix if raw else _trimmed(prefix), raw)
+
+    def key(self, path: str) -> str:
+        """The key of an object. Raises `InvalidPathError` when the path is empty."""
+        _check_type(path)
+        plain = path if self.raw else _trimmed(path)
+        if not plain:
+            raise InvalidPathError("the path of an object can't be empty", path=path)
+        return self._join(plain)
+
+    def list_prefix(self, prefix: str | None) -> str:
+        """What a listing's keys begin with: whole segments, or anything with raw keys."""
+        if prefix is not None:
+            _check_type(prefix)
+        if self.raw:
+            return self.prefix + (prefix or "")
+        plain = _trimmed(prefix or "")
+        whole = "/".join(part for part in (self.prefix, plain) if part)
+        return whole + "/" if whole else ""
+
+    def offset(self, offset: str) -> str:
+        """The key behind which a listing starts."""
+        _check_type(offset)
+        return self._join(offset if self.raw else offset.removeprefix("/"))
+
+    @property
+    def strip(self) -> str:
+        """What is cut from keys to get paths."""
+        return self.prefix if self.raw or not self.prefix else self.prefix + "/"
+
+    def _join(self, plain: str) -> str:
+        if not self.prefix:
+            return plain
+        return self.prefix + plain if self.raw else f"{self.prefix}/{plain}"
+
+
+def _trimmed(path: str) -> str:
+    path = path.removeprefix("/")
+    return path.removesuffix("/")
+
+
+def _check_type(path: object) -> None:
+    if not isinstance(path, str):
+        raise TypeError(f"a path must be a str, not {type(path).__name__}")
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidPathError(f"the path {path!r} can't be encoded as UTF-8", path=path) from error

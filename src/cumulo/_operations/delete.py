@@ -1,0 +1,72 @@
+"""delete: one object, or many with as few requests as the provider allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cumulo._drivers.effects import AnyOf, Plan, Start
+
+if TYPE_CHECKING:
+    from cumulo._native import Request
+    from cumulo._providers.base import Provider
+
+_AT_ONCE = 10
+
+
+def paths_of(paths: str | Sequence[str]) -> list[str]:
+    """One path or several, checked."""
+    if isinstance(paths, str):
+        return [paths]
+    listed = list(paths)
+    for path in listed:
+        if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a path must be a str, not {type(path).__name__}")
+    return listed
+
+
+def delete(provider: Provider, paths: str | Sequence[str]) -> Plan[None]:
+    """All of them; the first failure is raised when what was under way has ended."""
+    wanted = paths_of(paths)
+    if isinstance(paths, str):
+        yield provider.delete(paths)
+        return
+    requests = _requests(provider, wanted)
+    yield from _run_all(provider, requests)
+
+
+def _requests(provider: Provider, paths: list[str]) -> list[tuple[Request, bool]]:
+    size = provider.bulk_delete_keys
+    bulk = [path for path in paths if size and provider.can_bulk_delete(path)]
+    single = [path for path in paths if not (size and provider.can_bulk_delete(path))]
+    batches = [bulk[i : i + size] for i in range(0, len(bulk), size)] if size else []
+    made = [(provider.bulk_delete(batch), True) for batch in batches]
+    return made + [(provider.delete(path), False) for path in single]
+
+
+def _run_all(provider: Provider, requests: list[tuple[Request, bool]]) -> Plan[None]:
+    pending = list(reversed(requests))
+    in_flight: dict[Any, bool] = {}
+    failure: BaseException | None = None
+    try:
+        while pending or in_flight:
+            while pending and len(in_flight) < _AT_ONCE and failure is None:
+                request, is_bulk = pending.pop()
+                in_flight[request] = is_bulk
+                yield Start(request)
+            if not in_flight:
+                break
+            request = yield AnyOf(list(in_flight))
+            is_bulk = in_flight.pop(request)
+            try:
+                request.raise_if_failed()
+                if is_bulk:
+                    provider.check_bulk_deleted(request)
+            except Exception as error:
+                failure = failure or error
+    except BaseException:
+        for request in in_flight:
+            request.cancel()
+        raise
+    if failure is not None:
+        raise failure

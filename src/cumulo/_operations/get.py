@@ -1,0 +1,153 @@
+"""get, get_ranges and head over any provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+from cumulo._drivers.effects import Plan, Start, Until
+from cumulo._native import Bytes
+from cumulo._result import GetResult, HeldBody, RequestBody
+from cumulo.exceptions import ObjectChangedError
+
+from . import ranges
+
+if TYPE_CHECKING:
+    from cumulo._native import Request
+    from cumulo._providers.base import Provider
+    from cumulo._types import GetOptions, ObjectMeta
+
+_OPTIONS = frozenset(
+    ("if_match", "if_none_match", "if_unmodified_since", "if_modified_since", "range", "version", "head")
+)
+
+
+class Wanted:
+    """Checked `GetOptions`: `headers` are the conditions, ready to send."""
+
+    __slots__ = ("head", "headers", "range", "version")
+
+    def __init__(self, options: GetOptions | Mapping[str, Any] | None) -> None:
+        given: Mapping[str, Any] = options or {}
+        if unknown := set(given) - _OPTIONS:
+            raise ValueError(f"unknown get option {sorted(unknown)[0]!r}; there are {', '.join(sorted(_OPTIONS))}")
+        self.range = ranges.of_option(given.get("range"))
+        self.version: str | None = given.get("version")
+        self.head = bool(given.get("head", False))
+        self.headers = list(_conditions(given))
+
+
+def _conditions(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    headers: list[tuple[str, str]] = []
+    for option, name in (("if_match", "If-Match"), ("if_none_match", "If-None-Match")):
+        if given.get(option) is not None:
+            headers.append((name, header_value(option, given[option])))
+    for option, name in (("if_modified_since", "If-Modified-Since"), ("if_unmodified_since", "If-Unmodified-Since")):
+        if given.get(option) is not None:
+            headers.append((name, _http_date(option, given[option])))
+    return headers
+
+
+def header_value(what: str, value: object) -> str:
+    """A string that can stand in a header (RFC 9110 5.5). Raises before anything could be injected."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+    if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
+        raise ValueError(f"{what} can't hold control characters: {value!r}")
+    return value
+
+
+def _http_date(what: str, value: object) -> str:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{what} must be a datetime, not {type(value).__name__}")
+    if value.tzinfo is None:
+        raise ValueError(f"{what} must have a time zone, such as datetime.timezone.utc")
+    return format_datetime(value.astimezone(timezone.utc), usegmt=True)
+
+
+def get(provider: Provider, path: str, options: GetOptions | None) -> Plan[GetResult]:
+    """One request; its body waits until the result is consumed."""
+    wanted = Wanted(options)
+    if wanted.head:
+        request = provider.head(path, wanted)
+        yield request
+        meta = provider.meta(path, request)
+        return GetResult(HeldBody(Bytes(b"")), meta, (0, meta["size"]), provider.attributes(request))
+    request = provider.get(path, wanted)
+    yield Start(request)
+    try:
+        yield Until(request, headers=True)
+    except BaseException:
+        request.cancel()
+        raise
+    meta = provider.meta(path, request)
+    found = request.response[3]
+    span = (found[0], found[1]) if found is not None and wanted.range is not None else (0, meta["size"])
+    return GetResult(RequestBody(request), meta, span, provider.attributes(request))
+
+
+def head(provider: Provider, path: str) -> Plan[ObjectMeta]:
+    """The metadata, without content."""
+    request = provider.head(path, Wanted(None))
+    yield request
+    return provider.meta(path, request)
+
+
+def get_range(provider: Provider, path: str, start: int, end: int) -> Plan[Bytes]:
+    """Bytes `start` to `end`. (Synchronous and asyncio calls take the native short cut instead.)"""
+    request = provider.get_span(path, start, end)
+    request.feed_target(end - start)
+    yield request
+    return request.take_target()
+
+
+def get_ranges(provider: Provider, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:
+    """Near ranges as one request, all requests at once; each range into memory of its own."""
+    groups = ranges.coalesced(wanted, coalesce)
+    requests = [_group_request(provider, path, group) for group in groups]
+    try:
+        for request in requests:
+            yield Start(request)
+        for request in requests:
+            yield Until(request)
+    except BaseException:
+        for request in requests:
+            request.cancel()
+        raise
+    _check_same_object(path, requests)
+    results: list[Bytes] = [Bytes(b"")] * len(wanted)
+    for group, request in zip(groups, requests, strict=True):
+        _place(group, request, results)
+    return results
+
+
+def _group_request(provider: Provider, path: str, group: ranges.Group) -> Request:
+    request = provider.get_span(path, group.start, group.end)
+    if group.disjoint:
+        request.feed_scatter([(start - group.start, end - group.start) for start, end, _ in group.members])
+    else:
+        request.feed_target(group.end - group.start)
+    return request
+
+
+def _place(group: ranges.Group, request: Request, results: list[Bytes]) -> None:
+    if group.disjoint:
+        for (_, _, index), part in zip(group.members, request.take_scatter(), strict=True):
+            results[index] = part
+        return
+    whole = request.take_target()
+    for start, end, index in group.members:
+        results[index] = whole[start - group.start : end - group.start]
+
+
+def _check_same_object(path: str, requests: Sequence[Request]) -> None:
+    etags = {request.response[1].get("etag") for request in requests} - {None}
+    if len(etags) > 1:
+        told = " and ".join(sorted(str(etag) for etag in etags))
+        raise ObjectChangedError(
+            f"get_ranges {path!r}: the object was replaced while it was read: its ETags were {told}",
+            operation="get_ranges",
+            path=path,
+        )

@@ -1,0 +1,88 @@
+"""What operations ask of a provider. Methods that return a `Request` only make it; the plan submits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from cumulo._native import Request
+    from cumulo._operations.get import Wanted
+    from cumulo._types import Attributes, ObjectMeta, PutResult
+
+
+@dataclass
+class Listing:
+    """One page of a listing."""
+
+    objects: list[ObjectMeta]
+    common_prefixes: list[str]
+    token: str | None
+
+
+@dataclass
+class PutPlan:
+    """What goes with an object's content."""
+
+    attributes: Attributes = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    create: bool = False
+    if_match: str | None = None
+
+
+class Provider(Protocol):
+    """One store's requests."""
+
+    min_part_bytes: int
+    max_part_bytes: int
+    max_parts: int
+    max_put_bytes: int
+    bulk_delete_keys: int
+    """How many keys one request deletes; 0 when each key is a request of its own."""
+
+    def get(self, path: str, wanted: Wanted) -> Request: ...
+    def get_span(self, path: str, start: int, end: int) -> Request: ...
+    def head(self, path: str, wanted: Wanted) -> Request: ...
+    def meta(self, path: str, request: Request) -> ObjectMeta: ...
+    def attributes(self, request: Request) -> Attributes: ...
+
+    def put(
+        self, path: str, plan: PutPlan, *, body: Any = None, file: tuple[Any, int, int] | None = None
+    ) -> Request: ...
+    def put_result(self, request: Request) -> PutResult: ...
+    def create_upload(self, path: str, plan: PutPlan) -> Request: ...
+    def upload_id(self, request: Request) -> str: ...
+    def put_part(
+        self, path: str, upload_id: str, number: int, *, body: Any = None, file: tuple[Any, int, int] | None = None
+    ) -> Request: ...
+    def part_of(self, request: Request, number: int) -> Any:
+        """What `complete_upload` needs to know of an uploaded part."""
+        ...
+
+    def complete_upload(self, path: str, upload_id: str, parts: Sequence[Any], plan: PutPlan) -> Request: ...
+    def completed(self, request: Request) -> PutResult: ...
+    def is_completed_as(self, head: Request, parts: Sequence[Any]) -> bool:
+        """Whether the object that a HEAD found is the one these parts make."""
+        ...
+
+    def abort_upload(self, path: str, upload_id: str) -> Request: ...
+
+    def delete(self, path: str) -> Request: ...
+    def can_bulk_delete(self, path: str) -> bool: ...
+    def bulk_delete(self, paths: Sequence[str]) -> Request: ...
+    def check_bulk_deleted(self, request: Request) -> None: ...
+
+    def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request: ...
+    def listing(self, request: Request) -> Listing: ...
+
+    def copy(self, source: str, target: str) -> Request: ...
+    def copy_part(self, source: str, target: str, upload_id: str, number: int, start: int, end: int) -> Request: ...
+
+
+def joined(headers: Iterable[tuple[str, str]], *more: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers one after the other."""
+    result = list(headers)
+    for group in more:
+        result.extend(group)
+    return result

@@ -1,0 +1,85 @@
+"""From settings to a native `Client`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from cumulo import __version__
+from cumulo._config import proxy_for
+from cumulo._native import Client, Credentials
+
+if TYPE_CHECKING:
+    from cumulo._config import ClientSettings, RetrySettings, S3Endpoint, S3Settings
+
+
+def make_client(
+    endpoint: S3Endpoint, client: ClientSettings, retry: RetrySettings, settings: S3Settings, source: Credentials | None
+) -> Client:
+    """The client of an S3 store. Clients whose connections are alike share them."""
+    proxy = proxy_for(endpoint.scheme, endpoint.host, endpoint.port, client, os.environ)
+    connection: dict[str, Any] = {
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "tls": endpoint.tls,
+        "tls_verify": not client.allow_invalid_certificates,
+        "ca_pem": _trusted(client),
+        "max_connections": client.max_connections,
+        "connect_timeout_ms": max(1, round(client.connect_timeout_s * 1000)),
+        "idle_timeout_ms": round((client.pool_idle_timeout_s or 0) * 1000),
+    }
+    if proxy is not None:
+        connection.update(
+            proxy_host=proxy.host, proxy_port=proxy.port, proxy_tls=proxy.tls, proxy_user=proxy.user,
+            proxy_password=proxy.password,
+        )  # fmt: skip
+    key = hashlib.sha256(repr(sorted(connection.items())).encode()).hexdigest()
+    signed = source is not None
+    return Client(
+        key=key,
+        **connection,
+        host_header=endpoint.host_header,
+        base=endpoint.base,
+        headers=_headers(client),
+        stall_timeout_ms=round((client.read_timeout_s or 0) * 1000),
+        total_timeout_ms=round((client.timeout_s or 0) * 1000),
+        max_retries=retry.max_retries,
+        retry_timeout_ms=round(retry.retry_timeout_s * 1000),
+        backoff_init_ms=round(retry.init_backoff_s * 1000),
+        backoff_max_ms=round(retry.max_backoff_s * 1000),
+        backoff_base=float(retry.base),
+        region=endpoint.region if signed else None,
+        service=endpoint.service,
+        # Over TLS the payload needs no hash to be safe; on plain HTTP it is what protects it.
+        sign_payload=signed and not endpoint.tls and not settings.unsigned_payload,
+        credentials=source,
+    )
+
+
+def _headers(client: ClientSettings) -> list[tuple[str, bytes]]:
+    headers = list(client.default_headers)
+    if not any(name.lower() == "user-agent" for name, _ in headers):
+        headers.append(("User-Agent", (client.user_agent or f"cumulo/{__version__}").encode()))
+    return headers
+
+
+def _trusted(client: ClientSettings) -> bytes | None:
+    """PEM to trust, or None for the system's own. `root_certificate` is added to the system's."""
+    if client.ca_bundle is not None:
+        with open(client.ca_bundle, "rb") as file:
+            base = file.read()
+    elif client.root_certificate is None:
+        return None
+    else:
+        base = _system_roots()
+    return base + b"\n" + (client.root_certificate or b"")
+
+
+def _system_roots() -> bytes:
+    path = ssl.get_default_verify_paths().cafile
+    if path is None:
+        return b""
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,367 @@
+"""Amazon S3's REST API, and what speaks it. Source of the rules: the Amazon S3 API reference.
+
+Requests go out with the key percent-encoded exactly once; header values are checked before they get here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+from cumulo._errors import Context
+from cumulo import _native
+from cumulo._native import Client, Request, checksum, encode_path
+from cumulo._operations.get import Wanted
+from cumulo.exceptions import GenericError, NotFoundError, PermissionDeniedError
+
+from .base import Listing, PutPlan
+
+if TYPE_CHECKING:
+    from cumulo._config import S3Settings
+    from cumulo._keys import Keys
+    from cumulo._types import Attributes, ObjectMeta, PutResult
+
+MIB = 1024 * 1024
+_ATTRIBUTES = {
+    "content-disposition": "Content-Disposition",
+    "content-encoding": "Content-Encoding",
+    "content-language": "Content-Language",
+    "content-type": "Content-Type",
+    "cache-control": "Cache-Control",
+    "x-amz-storage-class": "Storage-Class",
+}
+_ATTRIBUTE_HEADERS = {name.lower(): header for header, name in _ATTRIBUTES.items()}
+_META = "x-amz-meta-"
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_CHECKSUM_HEADERS = {"CRC64NVME": "x-amz-checksum-crc64nvme", "CRC32C": "x-amz-checksum-crc32c",
+                     "SHA256": "x-amz-checksum-sha256"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """An uploaded part."""
+
+    number: int
+    etag: str
+    checksum: str | None
+
+
+class S3Provider:
+    """The requests of one S3 store."""
+
+    min_part_bytes = 5 * MIB
+    max_part_bytes = 5 * 1024 * MIB
+    max_parts = 10_000
+    max_put_bytes = 5 * 1024 * MIB
+
+    def __init__(self, store: Any, client: Client, keys: Keys, settings: S3Settings, default_type: str | None,
+                 algorithm: str | None) -> None:  # fmt: skip
+        self._store = store
+        self._client = client
+        self._keys = keys
+        self._settings = settings
+        self._default_type = default_type
+        self._base = client.base
+        self.bulk_delete_keys = 0 if settings.disable_bulk_delete else 1000
+        self._checksum = algorithm
+        self._get_headers = self._customer_key("x-amz-server-side-encryption-customer-")
+        if settings.request_payer:
+            self._payer: list[tuple[str, str]] = [("x-amz-request-payer", "requester")]
+        else:
+            self._payer = []
+        self._put_headers = [*self._encryption(), *self._payer]
+        self._plain_get = [*self._get_headers, *self._payer]
+
+    # -- headers
+
+    def _customer_key(self, stem: str) -> list[tuple[str, str]]:
+        key = self._settings.sse_customer_key_base64
+        if key is None:
+            return []
+        digest = hashlib.md5(base64.b64decode(key), usedforsecurity=False).digest()
+        return [
+            (stem + "algorithm", "AES256"),
+            (stem + "key", key),
+            (stem + "key-MD5", base64.b64encode(digest).decode()),
+        ]
+
+    def _encryption(self) -> list[tuple[str, str]]:
+        s = self._settings
+        headers = self._customer_key("x-amz-server-side-encryption-customer-")
+        if s.server_side_encryption and s.server_side_encryption != "sse-c":
+            headers.append(("x-amz-server-side-encryption", s.server_side_encryption))
+        if s.sse_kms_key_id:
+            headers.append(("x-amz-server-side-encryption-aws-kms-key-id", s.sse_kms_key_id))
+        if s.sse_bucket_key_enabled is not None:
+            enabled = "true" if s.sse_bucket_key_enabled else "false"
+            headers.append(("x-amz-server-side-encryption-bucket-key-enabled", enabled))
+        return headers
+
+    def _object_headers(self, plan: PutPlan) -> list[tuple[str, str]]:
+        headers = list(self._put_headers)
+        names = {name.lower() for name in plan.attributes}
+        if self._default_type and "content-type" not in names:
+            headers.append(("Content-Type", self._default_type))
+        for name, value in plan.attributes.items():
+            headers.append((_ATTRIBUTE_HEADERS.get(name.lower(), _META + name.lower()), value))
+        if plan.tags and not self._settings.disable_tagging:
+            pairs = (f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in plan.tags.items())
+            headers.append(("x-amz-tagging", "&".join(pairs)))
+        return headers
+
+    @staticmethod
+    def _conditions(plan: PutPlan) -> list[tuple[str, str]]:
+        if plan.create:
+            return [("If-None-Match", "*")]
+        return [("If-Match", plan.if_match)] if plan.if_match else []
+
+    # -- making requests
+
+    def _path(self, path: str, query: str = "") -> bytes:
+        encoded = encode_path(self._base, self._keys.key(path))
+        return encoded + b"?" + query.encode() if query else encoded
+
+    def _request(self, operation: str, method: str, path: str, query: str = "", *, create: bool = False,
+                 **options: Any) -> Request:  # fmt: skip
+        context = Context(self._store, operation, path, create)
+        return Request(self._client, method, self._path(path, query), context=context, **options)
+
+    def get(self, path: str, wanted: Wanted) -> Request:
+        headers = [*self._plain_get, *wanted.headers]
+        if wanted.range is None:
+            headers.append(("x-amz-checksum-mode", "ENABLED"))
+        return self._request("get", "GET", path, _version(wanted), headers=headers, range=wanted.range, sink="stream",
+                             announce_headers=True, verify=wanted.range is None)  # fmt: skip
+
+    def get_span(self, path: str, start: int, end: int) -> Request:
+        return self._request("get_range", "GET", path, headers=self._plain_get, range=("bounded", start, end),
+                             sink="buffer")  # fmt: skip
+
+    def head(self, path: str, wanted: Wanted) -> Request:
+        headers = [*self._plain_get, *wanted.headers]
+        return self._request("head", "HEAD", path, _version(wanted), headers=headers)
+
+    def put(self, path: str, plan: PutPlan, *, body: Any = None, file: tuple[Any, int, int] | None = None) -> Request:
+        headers = [*self._object_headers(plan), *self._conditions(plan), *self._checksum_of(body, file)]
+        create = plan.create
+        return self._request("put", "PUT", path, headers=headers, body=body, file=file, create=create)
+
+    def _checksum_of(self, body: Any, file: tuple[Any, int, int] | None) -> list[tuple[str, str]]:
+        if self._checksum is None or (body is None and file is None):
+            return []
+        return [(_CHECKSUM_HEADERS[self._checksum], checksum(self._checksum, body, file))]
+
+    def create_upload(self, path: str, plan: PutPlan) -> Request:
+        headers = self._object_headers(plan)
+        if self._checksum is not None:
+            headers.append(("x-amz-checksum-algorithm", self._checksum))
+            if self._checksum == "CRC64NVME":
+                headers.append(("x-amz-checksum-type", "FULL_OBJECT"))
+        return self._request("put", "POST", path, "uploads=", headers=headers)
+
+    def put_part(
+        self, path: str, upload_id: str, number: int, *, body: Any = None, file: tuple[Any, int, int] | None = None
+    ) -> Request:
+        headers = [*self._get_headers, *self._payer, *self._checksum_of(body, file)]
+        query = f"partNumber={number}&uploadId={quote(upload_id, safe='')}"
+        return self._request("put", "PUT", path, query, headers=headers, body=body, file=file)
+
+    def complete_upload(self, path: str, upload_id: str, parts: Sequence[Part], plan: PutPlan) -> Request:
+        body = _complete_xml(parts, self._checksum).encode()
+        headers = [*self._get_headers, *self._payer, *self._conditions(plan), ("Content-Type", "application/xml")]
+        query = f"uploadId={quote(upload_id, safe='')}"
+        return self._request("put", "POST", path, query, headers=headers, body=body, error_in_200=True,
+                             create=plan.create)  # fmt: skip
+
+    def abort_upload(self, path: str, upload_id: str) -> Request:
+        return self._request("put", "DELETE", path, f"uploadId={quote(upload_id, safe='')}", headers=self._payer)
+
+    def delete(self, path: str) -> Request:
+        return self._request("delete", "DELETE", path, headers=self._payer)
+
+    def can_bulk_delete(self, path: str) -> bool:
+        """XML 1.0 has no way to write most control characters: such keys are deleted one by one."""
+        return not _NOT_XML.search(path)
+
+    def bulk_delete(self, paths: Sequence[str]) -> Request:
+        body = _delete_xml([self._keys.key(path) for path in paths]).encode()
+        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        headers = [*self._payer, ("Content-Type", "application/xml"), ("Content-MD5", digest)]
+        return self._bucket_request("delete", "POST", f"{len(paths)} paths", "delete=", headers=headers, body=body)
+
+    def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request:
+        query = ["list-type=2", "encoding-type=url"]
+        if token is not None:
+            query.append("continuation-token=" + quote(token, safe=""))
+        if delimiter:
+            query.append("delimiter=%2F")
+        if prefix:
+            query.append("prefix=" + quote(prefix, safe=""))
+        if offset is not None and token is None:
+            query.append("start-after=" + quote(offset, safe=""))
+        return self._bucket_request("list", "GET", prefix, "&".join(sorted(query)), headers=self._payer)
+
+    def _bucket_request(self, operation: str, method: str, about: str, query: str, **options: Any) -> Request:
+        path = self._base if self._base == b"/" else self._base.removesuffix(b"/")
+        context = Context(self._store, operation, about)
+        return Request(self._client, method, path + b"?" + query.encode(), context=context, **options)
+
+    def copy(self, source: str, target: str) -> Request:
+        headers = [("x-amz-copy-source", self._copy_source(source)), *self._copy_headers(), *self._put_headers]
+        return self._request("copy", "PUT", target, headers=headers, error_in_200=True)
+
+    def copy_part(self, source: str, target: str, upload_id: str, number: int, start: int, end: int) -> Request:
+        headers = [
+            ("x-amz-copy-source", self._copy_source(source)),
+            ("x-amz-copy-source-range", f"bytes={start}-{end - 1}"),
+            *self._copy_headers(),
+            *self._get_headers,
+            *self._payer,
+        ]
+        query = f"partNumber={number}&uploadId={quote(upload_id, safe='')}"
+        return self._request("copy", "PUT", target, query, headers=headers, error_in_200=True)
+
+    def _copy_source(self, source: str) -> str:
+        return f"/{self._settings.bucket}/" + encode_path(b"", self._keys.key(source)).decode()
+
+    def _copy_headers(self) -> list[tuple[str, str]]:
+        return self._customer_key("x-amz-copy-source-server-side-encryption-customer-")
+
+    def copy_if_absent(self, source: str, target: str, header: tuple[str, str]) -> Request:
+        """A copy with the provider's own header for "only if absent" (R2 and others)."""
+        headers = [("x-amz-copy-source", self._copy_source(source)), *self._copy_headers(), *self._put_headers, header]
+        return self._request("copy", "PUT", target, headers=headers, error_in_200=True, create=True)
+
+    # -- reading responses
+
+    def meta(self, path: str, request: Request) -> ObjectMeta:
+        _, headers, length, found = request.response
+        size = found[2] if found is not None else length
+        if size is None:
+            raise GenericError(f"{path!r}: the server gives no Content-Length", path=path)
+        return {
+            "path": path if self._keys.raw else path.removeprefix("/").removesuffix("/"),
+            "last_modified": _http_date(path, headers.get("last-modified")),
+            "size": size,
+            "e_tag": headers.get("etag"),
+            "version": headers.get("x-amz-version-id"),
+        }
+
+    def attributes(self, request: Request) -> Attributes:
+        found: Attributes = {}
+        for name, value in request.response[1].items():
+            if name in _ATTRIBUTES:
+                found[_ATTRIBUTES[name]] = value
+            elif name.startswith(_META):
+                found[name.removeprefix(_META)] = value
+        return found
+
+    def put_result(self, request: Request) -> PutResult:
+        headers = request.response[1]
+        return {"e_tag": headers.get("etag"), "version": headers.get("x-amz-version-id")}
+
+    def upload_id(self, request: Request) -> str:
+        fields = dict(_native.xml_fields(request.take_body()))
+        upload_id = fields.get("InitiateMultipartUploadResult/UploadId")
+        if not upload_id:
+            raise self._bad_answer(request, "an upload id")
+        return upload_id
+
+    def part_of(self, request: Request, number: int) -> Part:
+        headers = request.response[1]
+        etag = headers.get("etag")
+        if etag is None:  # a part that was copied says it in its body
+            etag = dict(_native.xml_fields(request.take_body())).get("CopyPartResult/ETag")
+        if not etag:
+            raise self._bad_answer(request, "an ETag")
+        header = _CHECKSUM_HEADERS.get(self._checksum or "")
+        return Part(number, etag, headers.get(header) if header else None)
+
+    def completed(self, request: Request) -> PutResult:
+        fields = dict(_native.xml_fields(request.take_body()))
+        etag = fields.get("CompleteMultipartUploadResult/ETag")
+        return {"e_tag": etag, "version": request.response[1].get("x-amz-version-id")}
+
+    def is_completed_as(self, head: Request, parts: Sequence[Part]) -> bool:
+        found = head.response[1].get("etag", "").strip('"')
+        digest = hashlib.md5(usedforsecurity=False)
+        for part in parts:
+            try:
+                digest.update(bytes.fromhex(part.etag.strip('"')))
+            except ValueError:
+                return False
+        return found == f"{digest.hexdigest()}-{len(parts)}"
+
+    def check_bulk_deleted(self, request: Request) -> None:
+        error: dict[str, str] = {}
+        for name, text in [*_native.xml_fields(request.take_body()), ("DeleteResult/Error/Key", "")]:
+            if not name.startswith("DeleteResult/Error/"):
+                continue
+            field = name.rpartition("/")[2]
+            if field in error:  # the next error begins: this one is whole
+                self._raise_delete_error(error, request)
+                error = {}
+            error[field] = text
+
+    def _raise_delete_error(self, error: dict[str, str], request: Request) -> None:
+        code = error.get("Code", "")
+        if code in ("", "NoSuchKey"):
+            return
+        kind = (
+            PermissionDeniedError
+            if code == "AccessDenied"
+            else NotFoundError
+            if code == "NoSuchBucket"
+            else GenericError
+        )
+        key = error.get("Key", "").removeprefix(self._keys.strip)
+        raise kind(
+            f"delete {key!r} in {self._store!r}: {code}: {error.get('Message', '')}",
+            operation="delete", store=repr(self._store), path=key, code=code, status=200, attempts=request.attempts,
+        )  # fmt: skip
+
+    def listing(self, request: Request) -> Listing:
+        body = request.take_body()
+        objects, prefixes, token, truncated, _, _ = _native.parse_list_page(body, self._keys.strip, True)
+        return Listing(objects, prefixes, token if truncated else None)
+
+    def _bad_answer(self, request: Request, what: str) -> GenericError:
+        context: Context = request.context
+        return GenericError(
+            f"{context.operation} {context.path!r} in {self._store!r}: the server's answer lacks {what}",
+            operation=context.operation, store=repr(self._store), path=context.path, status=request.response[0],
+        )  # fmt: skip
+
+
+def _version(wanted: Wanted) -> str:
+    return "versionId=" + quote(wanted.version, safe="") if wanted.version is not None else ""
+
+
+def _http_date(path: str, text: str | None) -> datetime:
+    try:
+        return parsedate_to_datetime(text or "")
+    except ValueError:
+        raise GenericError(f"{path!r}: the server gives no readable Last-Modified ({text!r})", path=path) from None
+
+
+def _complete_xml(parts: Sequence[Part], algorithm: str | None) -> str:
+    rows: list[str] = []
+    for part in parts:
+        extra = f"<Checksum{algorithm}>{part.checksum}</Checksum{algorithm}>" if part.checksum else ""
+        rows.append(f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.etag)}</ETag>{extra}</Part>")
+    return f"<CompleteMultipartUpload>{''.join(rows)}</CompleteMultipartUpload>"
+
+
+def _delete_xml(keys: Sequence[str]) -> str:
+    # White space that an XML parser would normalize goes as references.
+    kept = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
+    rows = "".join(f"<Object><Key>{escape(key, kept)}</Key></Object>" for key in keys)
+    return f"<Delete><Quiet>true</Quiet>{rows}</Delete>"

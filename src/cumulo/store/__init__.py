@@ -1,0 +1,8 @@
+"""The stores."""
+
+from cumulo._config import BackoffConfig, ClientConfig, RetryConfig, S3Config
+
+from ._base import ObjectStoreMethods
+from .s3 import S3Store
+
+__all__ = ["BackoffConfig", "ClientConfig", "ObjectStoreMethods", "RetryConfig", "S3Config", "S3Store"]

@@ -1,0 +1,360 @@
+"""`ObjectStoreMethods`: every verb of every store, in its three ways.
+
+A store class supplies plans (`_plan_<verb>`, generators that know no I/O); the methods here run them on the calling
+thread, on the running event loop, or, through `store.futures`, in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from cumulo._drivers import aio, background, sync
+from cumulo._drivers.effects import Plan
+from cumulo._operations import ranges
+from cumulo._operations.list import DEFAULT_CHUNK, ListStream, check_chunk_size, list_with_delimiter
+from cumulo._result import GetResult
+
+if TYPE_CHECKING:
+    from cumulo._native import Bytes
+    from cumulo._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
+
+DEFAULT_COALESCE = 1024 * 1024
+DEFAULT_PUT_CHUNK = 5 * 1024 * 1024
+DEFAULT_PUT_CONCURRENCY = 12
+
+
+class ObjectStoreMethods:
+    """The verbs. Errors are those of `cumulo.exceptions`; wrong arguments are `ValueError` or `TypeError`."""
+
+    # -- plans, by each store class
+
+    def _plan_get(self, path: str, options: GetOptions | None) -> Plan[GetResult]:
+        raise NotImplementedError
+
+    def _plan_get_range(self, path: str, start: int, end: int) -> Plan[Bytes]:
+        raise NotImplementedError
+
+    def _plan_get_ranges(self, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:
+        raise NotImplementedError
+
+    def _plan_head(self, path: str) -> Plan[ObjectMeta]:
+        raise NotImplementedError
+
+    def _plan_put(self, path: str, file: PutSource, **options: Any) -> Plan[PutResult]:
+        raise NotImplementedError
+
+    def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
+        raise NotImplementedError
+
+    def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
+        raise NotImplementedError
+
+    def _plan_rename(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
+        raise NotImplementedError
+
+    def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> Any:
+        """An object with `next_page() -> Plan[Listing | END]`."""
+        raise NotImplementedError
+
+    # -- get
+
+    def get(self, path: str, *, options: GetOptions | None = None) -> GetResult:
+        """Start reading an object: one request, whose body waits until the result is consumed.
+
+        Raises:
+            NotFoundError: there is no such object.
+            PreconditionError, NotModifiedError: a condition in `options` does not hold.
+        """
+        return sync.run(self._plan_get(path, options))
+
+    def get_async(self, path: str, *, options: GetOptions | None = None) -> asyncio.Future[GetResult]:
+        """`get`, awaited."""
+        return aio.run(self._plan_get(path, options))
+
+    def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Bytes:
+        """Bytes `start` to `end` (exclusive), or `length` bytes from `start`; fewer where the object ends before.
+
+        Raises:
+            RangeNotSatisfiableError: `start` is behind the object's end.
+            ValueError: the range is empty, or both or neither of `end` and `length` are given.
+        """
+        return sync.run(self._plan_get_range(path, *ranges.span(start, end, length)))
+
+    def get_range_async(
+        self, path: str, *, start: int, end: int | None = None, length: int | None = None
+    ) -> asyncio.Future[Bytes]:
+        """`get_range`, awaited."""
+        return aio.run(self._plan_get_range(path, *ranges.span(start, end, length)))
+
+    def get_ranges(
+        self,
+        path: str,
+        *,
+        starts: Sequence[int],
+        ends: Sequence[int] | None = None,
+        lengths: Sequence[int] | None = None,
+        coalesce: int = DEFAULT_COALESCE,
+    ) -> list[Bytes]:
+        """Several ranges at once. Ranges at most `coalesce` bytes apart share a request; 0 merges nothing.
+
+        Raises:
+            ObjectChangedError: the object was replaced between the requests.
+            ValueError: the sequences differ in length, or a range is empty.
+        """
+        return sync.run(self._ranges_plan(path, starts, ends, lengths, coalesce))
+
+    def get_ranges_async(
+        self,
+        path: str,
+        *,
+        starts: Sequence[int],
+        ends: Sequence[int] | None = None,
+        lengths: Sequence[int] | None = None,
+        coalesce: int = DEFAULT_COALESCE,
+    ) -> asyncio.Future[list[Bytes]]:
+        """`get_ranges`, awaited."""
+        return aio.run(self._ranges_plan(path, starts, ends, lengths, coalesce))
+
+    def _ranges_plan(self, path: str, starts: Any, ends: Any, lengths: Any, coalesce: int) -> Plan[list[Bytes]]:
+        if not isinstance(coalesce, int) or isinstance(coalesce, bool) or coalesce < 0:
+            raise ValueError(f"coalesce must be 0 or a positive integer, not {coalesce!r}")
+        return self._plan_get_ranges(path, ranges.spans(starts, ends, lengths), coalesce)
+
+    def head(self, path: str) -> ObjectMeta:
+        """An object's metadata.
+
+        Raises:
+            NotFoundError: there is no such object.
+        """
+        return sync.run(self._plan_head(path))
+
+    def head_async(self, path: str) -> asyncio.Future[ObjectMeta]:
+        """`head`, awaited."""
+        return aio.run(self._plan_head(path))
+
+    # -- put
+
+    def put(
+        self,
+        path: str,
+        file: PutSource,
+        *,
+        attributes: Attributes | None = None,
+        tags: dict[str, str] | None = None,
+        mode: PutMode | None = None,
+        use_multipart: bool | None = None,
+        chunk_size: int = DEFAULT_PUT_CHUNK,
+        max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+    ) -> PutResult:
+        """Write an object, all of it or not at all.
+
+        Args:
+            path: where to.
+            file: bytes or any contiguous buffer, a file open for reading, a `pathlib.Path`, or an iterator of buffers.
+            attributes: what to store with it.
+            tags: the object's tags.
+            mode: "overwrite" (the default), "create", or a dict with the `e_tag` it must still have. A conditional
+                put is one request up to the provider's limit, whatever `chunk_size` is.
+            use_multipart: True or False to force it; None uploads in parts what is larger than `chunk_size`.
+            chunk_size: size of a part in bytes. Parts are never smaller than the provider allows, and grow where the
+                object would otherwise need more parts than there may be.
+            max_concurrency: how many parts are under way at a time.
+
+        Raises:
+            AlreadyExistsError: with mode "create", when there is such an object.
+            PreconditionError: with an update, when the object is another version now.
+            TypeError: `file` is a str: give bytes, or `pathlib.Path` for a file's name.
+        """
+        return sync.run(
+            self._plan_put(
+                path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
+                chunk_size=chunk_size, max_concurrency=max_concurrency,
+            )
+        )  # fmt: skip
+
+    def put_async(
+        self,
+        path: str,
+        file: PutSource,
+        *,
+        attributes: Attributes | None = None,
+        tags: dict[str, str] | None = None,
+        mode: PutMode | None = None,
+        use_multipart: bool | None = None,
+        chunk_size: int = DEFAULT_PUT_CHUNK,
+        max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+    ) -> asyncio.Future[PutResult]:
+        """`put`, awaited. `file` may also be an async iterator; other iterators and files are read in a thread."""
+        return aio.run(
+            self._plan_put(
+                path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
+                chunk_size=chunk_size, max_concurrency=max_concurrency,
+            )
+        )  # fmt: skip
+
+    # -- delete, copy, rename
+
+    def delete(self, paths: str | Sequence[str]) -> None:
+        """Delete one object or many; many with the provider's bulk requests where it has them.
+
+        A missing object is an error on local disks (`NotFoundError`) and none on S3 and in memory.
+        """
+        sync.run(self._plan_delete(paths))
+
+    def delete_async(self, paths: str | Sequence[str]) -> asyncio.Future[None]:
+        """`delete`, awaited."""
+        return aio.run(self._plan_delete(paths))
+
+    def copy(self, from_: str, to: str, *, overwrite: bool = True) -> None:
+        """Copy inside the store, without the content passing through here.
+
+        Raises:
+            AlreadyExistsError: `to` exists and `overwrite` is False.
+            NotFoundError: there is no `from_`.
+        """
+        sync.run(self._plan_copy(from_, to, overwrite))
+
+    def copy_async(self, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
+        """`copy`, awaited."""
+        return aio.run(self._plan_copy(from_, to, overwrite))
+
+    def rename(self, from_: str, to: str, *, overwrite: bool = True) -> None:
+        """Copy, then delete the source. Renaming to the same path changes nothing."""
+        sync.run(self._plan_rename(from_, to, overwrite))
+
+    def rename_async(self, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
+        """`rename`, awaited."""
+        return aio.run(self._plan_rename(from_, to, overwrite))
+
+    # -- list
+
+    def list(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = DEFAULT_CHUNK,
+        return_arrow: bool = False,
+    ) -> ListStream[list[ObjectMeta]]:
+        """The objects below a prefix, recursively, in the provider's order, as a stream of lists.
+
+        Args:
+            prefix: whole path segments: `"a/b"` finds `a/b/c` and not `a/bc`. With `raw_keys`, any beginning of a key.
+            offset: only paths behind this one.
+            chunk_size: how many objects a chunk has (the last may have fewer).
+            return_arrow: Arrow record batches, which this version does not make yet.
+        """
+        if return_arrow:
+            raise NotImplementedError("return_arrow is not available yet")
+        return ListStream(self._pages(prefix, offset, delimiter=False), check_chunk_size(chunk_size))
+
+    def list_async(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = DEFAULT_CHUNK,
+        return_arrow: bool = False,
+    ) -> ListStream[list[ObjectMeta]]:
+        """The same as `list`: its stream can be read with `async for`."""
+        return self.list(prefix, offset=offset, chunk_size=chunk_size, return_arrow=return_arrow)
+
+    def list_with_delimiter(
+        self, prefix: str | None = None, *, return_arrow: bool = False
+    ) -> ListResult[list[ObjectMeta]]:
+        """The objects and "directories" just below a prefix."""
+        return sync.run(self._delimiter_plan(prefix, return_arrow))
+
+    def list_with_delimiter_async(
+        self, prefix: str | None = None, *, return_arrow: bool = False
+    ) -> asyncio.Future[ListResult[list[ObjectMeta]]]:
+        """`list_with_delimiter`, awaited."""
+        return aio.run(self._delimiter_plan(prefix, return_arrow))
+
+    def _delimiter_plan(self, prefix: str | None, return_arrow: bool) -> Plan[ListResult[Any]]:
+        if return_arrow:
+            raise NotImplementedError("return_arrow is not available yet")
+        return list_with_delimiter(self._pages(prefix, None, delimiter=True))
+
+    # -- the third way
+
+    @property
+    def futures(self) -> StoreFutures:
+        """The same verbs as `concurrent.futures.Future`s."""
+        return StoreFutures(self)
+
+    def stats(self) -> dict[str, int]:
+        """Counters of this store's requests in this process; empty where there are none."""
+        return {}
+
+
+class StoreFutures:
+    """The verbs of one store, each returning a `concurrent.futures.Future`. Arguments and errors are the methods'."""
+
+    def __init__(self, store: ObjectStoreMethods) -> None:
+        self._store = store
+
+    def get(self, path: str, *, options: GetOptions | None = None) -> Future[GetResult]:
+        """`ObjectStoreMethods.get`."""
+        return background.run(self._store._plan_get(path, options))
+
+    def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Future[Bytes]:
+        """`ObjectStoreMethods.get_range`."""
+        return background.run(self._store._plan_get_range(path, *ranges.span(start, end, length)))
+
+    def get_ranges(
+        self,
+        path: str,
+        *,
+        starts: Sequence[int],
+        ends: Sequence[int] | None = None,
+        lengths: Sequence[int] | None = None,
+        coalesce: int = DEFAULT_COALESCE,
+    ) -> Future[list[Bytes]]:
+        """`ObjectStoreMethods.get_ranges`."""
+        return background.run(self._store._ranges_plan(path, starts, ends, lengths, coalesce))
+
+    def head(self, path: str) -> Future[ObjectMeta]:
+        """`ObjectStoreMethods.head`."""
+        return background.run(self._store._plan_head(path))
+
+    def put(
+        self,
+        path: str,
+        file: PutSource,
+        *,
+        attributes: Attributes | None = None,
+        tags: dict[str, str] | None = None,
+        mode: PutMode | None = None,
+        use_multipart: bool | None = None,
+        chunk_size: int = DEFAULT_PUT_CHUNK,
+        max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+    ) -> Future[PutResult]:
+        """`ObjectStoreMethods.put`."""
+        return background.run(
+            self._store._plan_put(
+                path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
+                chunk_size=chunk_size, max_concurrency=max_concurrency,
+            )
+        )  # fmt: skip
+
+    def delete(self, paths: str | Sequence[str]) -> Future[None]:
+        """`ObjectStoreMethods.delete`."""
+        return background.run(self._store._plan_delete(paths))
+
+    def copy(self, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
+        """`ObjectStoreMethods.copy`."""
+        return background.run(self._store._plan_copy(from_, to, overwrite))
+
+    def rename(self, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
+        """`ObjectStoreMethods.rename`."""
+        return background.run(self._store._plan_rename(from_, to, overwrite))
+
+    def list_with_delimiter(
+        self, prefix: str | None = None, *, return_arrow: bool = False
+    ) -> Future[ListResult[list[ObjectMeta]]]:
+        """`ObjectStoreMethods.list_with_delimiter`."""
+        return background.run(self._store._delimiter_plan(prefix, return_arrow))
