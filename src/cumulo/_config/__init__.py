@@ -5,7 +5,7 @@ Pure: nothing here opens a file or a socket, and the environment is passed in. `
 """
 
 from .client import ClientConfig, ClientSettings, resolve_client
-from .durations import Duration, parse_duration
+from .durations import Duration, milliseconds, parse_duration
 from .endpoint import S3Endpoint, endpoint_of
 from .errors import ConfigurationError
 from .proxy import Proxy, proxy_for
@@ -30,6 +30,7 @@ __all__ = [
     "S3Endpoint",
     "S3Settings",
     "endpoint_of",
+    "milliseconds",
     "parse_duration",
     "proxy_for",
     "resolve_client",

@@ -14,7 +14,7 @@ from .durations import parse_duration
 from .errors import ConfigurationError
 from .options import Option, Table
 from .proxy import parse_proxy_url
-from .values import parse_bool, parse_header_text, parse_headers, parse_pem, parse_text, whole_number
+from .values import parse_bool, parse_headers, parse_pem, parse_text, whole_number
 
 __all__ = ["CLIENT_OPTIONS", "ClientConfig", "ClientSettings", "resolve_client"]
 
@@ -79,8 +79,8 @@ class ClientConfig(TypedDict, total=False):
     become free, in order. More is rarely faster; a small server, or one that counts connections, may want fewer."""
 
     pool_idle_timeout: str | timedelta | float
-    """How long a connection that nothing uses stays open for the next request. Default: 90 seconds. 0 keeps it for
-    as long as the server does. Set it below the time after which a load balancer on the way forgets connections."""
+    """How long a connection that nothing uses stays open for the next request. Default: 90 seconds. 0 closes it at
+    once. Set it below the time after which a load balancer on the way forgets connections."""
 
     pool_max_idle_per_host: int | str
     """How many unused connections to an endpoint stay open. Default: all of them, up to `max_connections`. 0 opens
@@ -144,7 +144,7 @@ CLIENT_OPTIONS = Table(
         Option("read_timeout", parse_duration),
         Option("root_certificate", parse_pem),
         Option("timeout", parse_duration),
-        Option("user_agent", parse_header_text),
+        Option("user_agent", parse_text),
     ),
     hints={
         "ca_certificate": "root_certificate",
@@ -177,7 +177,7 @@ class ClientSettings:
     default_content_type: str | None = None
     default_headers: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
     max_connections: int = DEFAULT_MAX_CONNECTIONS
-    pool_idle_timeout_s: float | None = DEFAULT_POOL_IDLE_TIMEOUT_S
+    pool_idle_timeout_s: float = DEFAULT_POOL_IDLE_TIMEOUT_S
     pool_max_idle_per_host: int | None = None
     proxy_url: str | None = field(default=None, repr=False)
     proxy_ca_certificate: bytes | None = field(default=None, repr=False)
@@ -240,17 +240,19 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name == "http1_only" or name.startswith("http2_"):
             continue
-        if name in _DURATIONS:
+        if name == "pool_idle_timeout":
+            # Closed at once, not kept forever: the shortest limit that the engine does not take for none.
+            fields["pool_idle_timeout_s"] = value or 0.001
+        elif name in _DURATIONS:
             fields[f"{name}_s"] = value or None
         else:
-            fields[name] = value.decode() if name == "user_agent" else value
+            fields[name] = value
     return fields
 
 
 def _as_given(name: str, value: Any) -> Any:
     """A parsed value in the form that `ClientConfig` takes and `client_options` shows."""
     if name in _DURATIONS:
-        return timedelta(seconds=value)
-    if name == "default_headers":
-        return dict(value)
-    return value.decode() if name == "user_agent" else value
+        # A timedelta counts microseconds. Less than one must not become 0, which can mean "no limit".
+        return max(timedelta(seconds=value), timedelta(microseconds=1 if value else 0))
+    return dict(value) if name == "default_headers" else value

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from .errors import ConfigurationError
 
-__all__ = ["Duration", "parse_duration"]
+__all__ = ["Duration", "milliseconds", "parse_duration"]
 
 Duration: TypeAlias = timedelta | int | float | str
 """A span of time: a `timedelta`, a number of seconds, or text such as `"2h 37min"`, `"1.5s"` or `"32ms"`."""
@@ -35,7 +35,7 @@ _UNITS: dict[str, float] = {
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _SPAN = re.compile(rf"\s*({_NUMBER})\s*([^\W\d_]+)\s*")
 _SECONDS = re.compile(rf"\s*{_NUMBER}\s*")
-# Behind this a number of milliseconds no longer fits the engine's 64-bit nanoseconds.
+# Longer ones are mistakes: of the unit, mostly.
 _LONGEST_S = 100 * 365.25 * _DAY_S
 
 
@@ -56,12 +56,22 @@ def parse_duration(value: object, label: str = "duration") -> float:
     elif isinstance(value, str):
         seconds = _from_text(value, label)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = math.inf if value > _LONGEST_S else float(value)
     else:
-        raise TypeError(f"{label} must be a timedelta, a number of seconds or text such as '30s', not {_kind(value)}")
-    if math.isnan(seconds) or not 0 <= seconds <= _LONGEST_S:
-        raise ConfigurationError(f"{label} must be between 0 and 100 years, got {value!r}")
+        raise TypeError(
+            f"{label} must be a timedelta, a number of seconds or text such as '30s', not {type(value).__name__}"
+        )
+    if not 0 <= seconds <= _LONGEST_S:  # as well for what is not a number
+        raise ConfigurationError(f"{label} must be between 0 and 100 years, got {str(value)[:60]!r}")
     return seconds
+
+
+def milliseconds(seconds: float | None) -> int:
+    """A duration as the engine takes it: whole milliseconds in 31 bits (24 days), and 0 for no limit.
+
+    A limit of less than a millisecond is rounded up, as it would turn into none.
+    """
+    return 0 if not seconds else min(math.ceil(seconds * 1000), 2**31 - 1)
 
 
 def _from_text(text: str, label: str) -> float:
@@ -71,13 +81,11 @@ def _from_text(text: str, label: str) -> float:
     while match := _SPAN.match(text, at):
         number, unit = match.groups()
         if unit not in _UNITS:
-            raise ConfigurationError(f"{label}: unknown unit {unit!r} in {text!r}; units are such as ms, s, min, h, d")
+            raise ConfigurationError(
+                f"{label}: unknown unit {unit[:20]!r} in {text[:60]!r}; units are such as ms, s, min, h, d"
+            )
         total += float(number) * _UNITS[unit]
         at = match.end()
     if at == 0 or at != len(text):
-        raise ConfigurationError(f"{label}: {text!r} is not a duration; write it as '30s', '1.5s' or '2h 37min'")
+        raise ConfigurationError(f"{label}: {text[:60]!r} is not a duration; write it as '30s', '1.5s' or '2h 37min'")
     return total
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

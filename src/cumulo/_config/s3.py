@@ -154,10 +154,10 @@ class S3Settings:
         """
         if self.access_key_id is None and self.secret_access_key is None:
             return None
-        if self.access_key_id is None or self.secret_access_key is None:
-            missing = "access_key_id" if self.access_key_id is None else "secret_access_key"
+        if not self.access_key_id or not self.secret_access_key:
+            missing = "secret_access_key" if self.access_key_id else "access_key_id"
             raise ConfigurationError(f"{missing} is missing: keys need both access_key_id and secret_access_key")
-        return self.access_key_id, self.secret_access_key, self.session_token
+        return self.access_key_id, self.secret_access_key, self.session_token or None
 
 
 def _resolve_again(explicit: dict[str, Any]) -> S3Settings:
@@ -193,7 +193,7 @@ def resolve_s3(
     _settle_place(values)
     if "bucket" not in values:
         raise ConfigurationError("no bucket: name it as the first argument, as bucket=..., or in AWS_BUCKET")
-    settings = S3Settings(**values, explicit=_explicit(given, mine), client_options=_client_options(theirs))
+    settings = S3Settings(**values, explicit=_explicit(given), client_options=_client_options(theirs))
     _check_keys(settings, given)
     return settings
 
@@ -278,12 +278,6 @@ def _settle_place(values: dict[str, Any]) -> None:
     values["endpoint"] = endpoint or values.get("endpoint")
 
 
-def _explicit(given: Mapping[str, Any], sources: list[dict[str, Any]]) -> dict[str, Any]:
-    """What was given, typed; but text where the parsed value is not something `S3Config` takes."""
-    explicit = dict(given)
-    for source in sources:
-        for key, value in source.items():
-            option = S3_OPTIONS.find(key)
-            if option is not None and option.name == "copy_if_not_exists" and value is not None:
-                explicit[option.name] = value
-    return explicit
+def _explicit(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, typed; but as text where the parsed value is not something that `S3Config` takes."""
+    return {name: str(value) if isinstance(value, CopyIfNotExists) else value for name, value in given.items()}

@@ -45,6 +45,14 @@ class CopyIfNotExists:
     value: str = ""
     status: int = 412
 
+    def __str__(self) -> str:
+        """As the option is written."""
+        if self.kind == "multipart":
+            return self.kind
+        if self.status == CopyIfNotExists.status:
+            return f"header: {self.header}: {self.value}"
+        return f"header-with-status: {self.header}: {self.value}: {self.status}"
+
 
 def parse_bucket(value: object, label: str) -> str:
     """A bucket's name. It becomes part of URLs and of host names, so what could end either of them is refused."""

@@ -35,7 +35,7 @@ _TRUE = frozenset({"1", "true", "on", "yes", "y"})
 _FALSE = frozenset({"0", "false", "off", "no", "n"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 _PEM = re.compile(
-    rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----\s(.+?)-----END \1CERTIFICATE-----",
+    rb"-----BEGIN CERTIFICATE-----\s(.+?)-----END CERTIFICATE-----",
     re.DOTALL,
 )
 # The engine writes these itself, from what it sends; a second value would let a request be read in two ways.
@@ -66,7 +66,7 @@ def whole_number(least: int, most: int) -> Parser:
     def parse(value: object, label: str) -> int:
         if isinstance(value, str):
             text = value.strip()
-            if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+            if not re.fullmatch(r"[+-]?[0-9]{1,19}", text):
                 raise ConfigurationError(f"{label}: {value[:20]!r} is not a whole number")
             value = int(text)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -140,11 +140,11 @@ def parse_headers(value: object, label: str) -> tuple[tuple[str, bytes], ...]:
 
 
 def parse_pem(value: object, label: str) -> bytes:
-    """One or more certificates in PEM form, as bytes."""
+    """One or more certificates in PEM form. What stands between them, such as comments, is left out."""
     if not isinstance(value, (str, bytes)):
         raise TypeError(f"{label} must be a str or bytes in PEM form, not {type(value).__name__}")
     data = value.encode() if isinstance(value, str) else value
-    blocks = [match.group(2) for match in _PEM.finditer(data)]
+    blocks = [match.group(1) for match in _PEM.finditer(data)]
     if not blocks:
         raise ConfigurationError(
             f"{label} holds no certificate: it must be the text of one or more certificates in PEM form "
@@ -155,4 +155,4 @@ def parse_pem(value: object, label: str) -> bytes:
             base64.b64decode(b"".join(block.split()), validate=True)
     except binascii.Error:
         raise ConfigurationError(f"{label}: a certificate is not valid base64") from None
-    return data
+    return b"".join(match.group(0) + b"\n" for match in _PEM.finditer(data))
