@@ -199,10 +199,10 @@ def resolve_s3(
 
 
 def _check_keys(settings: S3Settings, given: Mapping[str, Any]) -> None:
-    if settings.access_key_id is None and settings.secret_access_key is None and "session_token" in given:
+    if not (given.get("session_token") or "access_key_id" in given or "secret_access_key" in given):
+        return
+    if settings.static_keys() is None:
         raise ConfigurationError("session_token goes with access_key_id and secret_access_key, which are not given")
-    if any(name in given for name in _KEYS):
-        settings.static_keys()
 
 
 def _heeded(env: Mapping[str, str], given: Mapping[str, Any]) -> Mapping[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -156,7 +155,7 @@ def check_customer_key(key: str | None) -> None:
         raise ConfigurationError("server_side_encryption='sse-c' needs sse_customer_key_base64")
     try:
         length = len(base64.b64decode(key, validate=True))
-    except binascii.Error:
+    except ValueError:
         raise ConfigurationError("sse_customer_key_base64 is not valid base64") from None
     if length != 32:  # noqa: PLR2004
         raise ConfigurationError(f"sse_customer_key_base64 must hold a key of 32 bytes, not {length}")

@@ -7,7 +7,6 @@ What could hold a secret (text, URLs, headers, keys) is never repeated in an err
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -153,6 +152,6 @@ def parse_pem(value: object, label: str) -> bytes:
     try:
         for block in blocks:
             base64.b64decode(b"".join(block.split()), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise ConfigurationError(f"{label}: a certificate is not valid base64") from None
     return b"".join(match.group(0) + b"\n" for match in _PEM.finditer(data))
