@@ -164,7 +164,7 @@ def test_conditional_put(value):
 @pytest.mark.parametrize(
     ("value", "expected", "text"),
     [
-        ("multipart", CopyIfNotExists("multipart"), "multipart"),
+        ("multipart", CopyIfNotExists("multipart", None, None), "multipart"),
         ("header: a: b", CopyIfNotExists("header", "a", "b", 412), "header: a: b"),
         ("header:A:b", CopyIfNotExists("header", "a", "b", 412), "header: a: b"),
         (

@@ -96,6 +96,7 @@ class S3Settings:
         bucket: its name.
         region: None if none was given; the endpoint's is then us-east-1.
         endpoint: None for AWS's own.
+        copy_if_not_exists: None if it was not said; it is then `"multipart"`.
         s3_express: None if the bucket's name and the endpoint are to decide.
         explicit: what was given in Python, by canonical name, in the types that `S3Config` has. Enough, with an
             environment, to make these settings again; pickles hold nothing else.

@@ -56,7 +56,7 @@ class S3Config(TypedDict, total=False):
     """Where a container finds its credentials, as a path on ECS's own host, such as `"/v2/credentials/abc123"`."""
 
     copy_if_not_exists: str
-    """How `copy` and `rename` with `overwrite=False` are made. Default: such calls are refused.
+    """How `copy` and `rename` with `overwrite=False` are made. Default: `"multipart"`.
 
     - `"multipart"`: as a multipart upload that the server completes only if there is no such object. For AWS.
     - `"header: <name>: <value>"`: with one more header, for servers that have one of their own. Cloudflare R2 takes

@@ -34,14 +34,14 @@ class CopyIfNotExists:
     Attributes:
         kind: `"multipart"`: as a multipart upload completed with `If-None-Match: *`; `"header"`: as a plain copy
             with one more header.
-        header: that header's name, in lower case.
+        header: that header's name, in lower case; None with `"multipart"`.
         value: its value.
         status: the status that then says that the destination exists.
     """
 
     kind: Literal["multipart", "header"]
-    header: str = ""
-    value: str = ""
+    header: str | None = None
+    value: str | None = None
     status: int = 412
 
     def __str__(self) -> str:
