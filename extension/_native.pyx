@@ -33,6 +33,7 @@ include "core/completions.pxi"
 include "http/credentials.pxi"
 include "http/client.pxi"
 include "http/request.pxi"
+include "parse/listing.pxi"
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

@@ -163,6 +163,26 @@ cdef extern from "engine/engine.h" nogil:
     int cml_last_crt_error()
 
 
+cdef extern from "engine/xml.h" nogil:
+    int CML_XML_ERROR, CML_XML_OPEN, CML_XML_TEXT, CML_XML_CLOSE, CML_XML_END
+
+    struct cml_xml:
+        const char *name
+        size_t name_len
+        const char *text
+        size_t text_len
+        bint plain
+        uint32_t depth
+        const char *problem
+    void cml_xml_start(cml_xml *xml, const char *document, size_t length)
+    int cml_xml_next(cml_xml *xml)
+    size_t cml_xml_offset(const cml_xml *xml)
+    bint cml_xml_leaf(cml_xml *xml)
+    bint cml_xml_skip(cml_xml *xml)
+    size_t cml_xml_decode(const char *text, size_t length, char *out)
+    bint cml_xml_is(const cml_xml *xml, const char *name)
+
+
 cdef extern from "<aws/common/error.h>" nogil:
     const char *aws_error_name(int error)
     const char *aws_error_str(int error)

@@ -1,0 +1,467 @@
+# S3's listing pages and small XML documents as Python objects. Runs under the GIL: nearly all of the time goes into
+# making those objects. The scanner below (engine/xml.h) reads the body where it is; the only strings made are the
+# final ones.
+#
+# Always true: a page is a result only once its whole document has been read. Nothing is handed out of one that is cut,
+# malformed or contradicts itself; bytes of a key that are not UTF-8 become surrogates, as in os.fsdecode.
+
+import datetime
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.datetime cimport datetime_new, import_datetime
+from cpython.mem cimport PyMem_Realloc
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport UINT64_MAX
+
+import_datetime()
+
+cdef object _UTC = datetime.timezone.utc
+cdef enum:
+    _EXCERPT = 80  # bytes of foreign text in a message
+    _STAMP = 40  # bytes of the longest date that is remembered
+    _PATHS = 32 << 20  # characters of all paths of a document: far beyond any that is meant
+
+
+class ListError(ValueError):
+    """The answer is not a complete, well-formed page of a listing.
+
+    `code` and `message` are the provider's own when it sent an error document, else None.
+    """
+
+    def __init__(self, text, code=None, message=None):
+        super().__init__(text)
+        self.code = code
+        self.message = message
+
+
+cdef class _Reader:
+    """A scanner over a body, and the content of the element last read."""
+
+    cdef cml_xml xml
+    cdef Py_buffer view
+    cdef char *scratch  # holds the content when it does not stand in the body as it is
+    cdef size_t capacity
+    cdef const char *text
+    cdef size_t length
+
+    def __cinit__(self, body, *ignored):
+        PyObject_GetBuffer(body, &self.view, PyBUF_SIMPLE)
+        cml_xml_start(&self.xml, <const char *>self.view.buf, <size_t>self.view.len)
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
+        PyMem_Free(self.scratch)
+
+    cdef int next(self) except -1:
+        cdef int token = cml_xml_next(&self.xml)
+        if token == CML_XML_ERROR:
+            raise self.malformed()
+        return token
+
+    cdef int skip(self) except -1:
+        if not cml_xml_skip(&self.xml):
+            raise self.malformed()
+        return 0
+
+    cdef int read(self) except -1:
+        # After OPEN: the content of an element without elements, to `text` and `length`.
+        if not cml_xml_leaf(&self.xml):
+            raise self.malformed()
+        return self.take_text()
+
+    cdef int take_text(self) except -1:
+        self.text = self.xml.text
+        self.length = self.xml.text_len
+        if not self.xml.plain:
+            self.reserve(self.length)
+            self.length = cml_xml_decode(self.text, self.length, self.scratch)
+            self.text = self.scratch
+        return 0
+
+    cdef int reserve(self, size_t size) except -1:
+        cdef char *larger
+        if size > self.capacity:
+            larger = <char *>PyMem_Realloc(self.scratch, 2 * size)
+            if larger == NULL:
+                raise MemoryError()
+            self.scratch = larger
+            self.capacity = 2 * size
+        return 0
+
+    cdef str string(self):
+        return PyUnicode_DecodeUTF8(self.text, <Py_ssize_t>self.length, "surrogateescape")
+
+    cdef bint holds(self, const char *what):
+        return self.length == strlen(what) and memcmp(self.text, what, self.length) == 0
+
+    cdef str name(self):
+        return _excerpt(self.xml.name, self.xml.name_len)
+
+    cdef object malformed(self):
+        problem = self.xml.problem.decode()
+        return ListError(f"the answer is not well-formed XML: {problem}, at byte {cml_xml_offset(&self.xml)}")
+
+
+cdef str _excerpt(const char *text, size_t length):
+    cut = PyUnicode_DecodeUTF8(text, <Py_ssize_t>min(length, _EXCERPT), "backslashreplace")
+    return cut + "..." if length > _EXCERPT else cut
+
+
+# --- a page of a listing ---------------------------------------------------------------------------------------------
+
+cdef class _ListPage(_Reader):
+    cdef bytes strip
+    cdef bint asked  # the request has asked for encoded keys
+    cdef int encoded  # they are: yes, no, not known yet (-1)
+    cdef bint begun  # a key has been read: from here on `encoded` is fixed
+    cdef char stamp[_STAMP]  # the date last read: many objects of a page share theirs
+    cdef size_t stamp_length
+    cdef object stamp_value
+    cdef list objects, prefixes
+    cdef object truncated, token, marker, prefix, key_count
+
+    def __init__(self, body, str strip_prefix, bint asked):
+        self.strip = strip_prefix.encode("utf-8", "surrogateescape")
+        self.asked = asked
+        self.encoded = -1
+        self.objects = []
+        self.prefixes = []
+
+    cdef int parse(self) except -1:
+        cdef int token
+        self.open_root()
+        while True:
+            token = self.next()
+            if token == CML_XML_OPEN:
+                self.take_field()
+            elif token == CML_XML_CLOSE:
+                break
+        self.next()  # the end, or an error
+        return self.conclude()
+
+    cdef int open_root(self) except -1:
+        if self.view.len == 0:
+            raise ListError("the answer is empty, not a page of a listing")
+        if cml_xml_next(&self.xml) == CML_XML_ERROR:
+            start = _excerpt(<const char *>self.view.buf, self.view.len)
+            raise ListError(f"the answer is not a page of a listing ({self.xml.problem.decode()}): {start!r}")
+        if cml_xml_is(&self.xml, "ListBucketResult"):
+            return 0
+        if not cml_xml_is(&self.xml, "Error"):
+            raise ListError(f"the answer is a document <{self.name()}>, not a page of a listing")
+        fields = dict(_leaves(_Reader(self.view.obj)))
+        code, message = fields.get("Error/Code"), fields.get("Error/Message")
+        raise ListError(f"the answer is an error document: {code}: {message}", code, message)
+
+    cdef int take_field(self) except -1:
+        if cml_xml_is(&self.xml, "Contents"):
+            self.take_object()
+        elif cml_xml_is(&self.xml, "CommonPrefixes"):
+            self.take_prefixes()
+        elif cml_xml_is(&self.xml, "IsTruncated"):
+            self.truncated = self.read_bool(self.truncated)
+        elif cml_xml_is(&self.xml, "NextContinuationToken"):
+            self.token = self.read_string(self.token)
+        elif cml_xml_is(&self.xml, "NextMarker"):
+            self.marker = self.read_string(self.marker)
+        elif cml_xml_is(&self.xml, "Prefix"):
+            self.prefix = self.read_string(self.prefix)
+        elif cml_xml_is(&self.xml, "KeyCount"):
+            self.key_count = self.read_number(self.key_count)
+        elif cml_xml_is(&self.xml, "EncodingType"):
+            self.take_encoding()
+        else:
+            self.skip()
+        return 0
+
+    cdef int take_object(self) except -1:
+        cdef object path = None, modified = None, size = None, e_tag = None
+        cdef int token
+        self.settle_encoding()
+        while True:
+            token = self.next()
+            if token == CML_XML_CLOSE:
+                break
+            if token != CML_XML_OPEN:
+                continue
+            if cml_xml_is(&self.xml, "Key"):
+                path = self.read_path(path)
+            elif cml_xml_is(&self.xml, "LastModified"):
+                modified = self.read_time(modified)
+            elif cml_xml_is(&self.xml, "Size"):
+                size = self.read_number(size)
+            elif cml_xml_is(&self.xml, "ETag"):
+                e_tag = self.read_string(e_tag)
+            else:
+                self.skip()
+        if path is None or modified is None or size is None:
+            raise ListError(f"the page has an object without Key, LastModified or Size, "
+                            f"before byte {cml_xml_offset(&self.xml)}: {path!r}")
+        self.objects.append(
+            {"path": path, "last_modified": modified, "size": size, "e_tag": e_tag or None, "version": None})
+        return 0
+
+    cdef int take_prefixes(self) except -1:
+        cdef int token
+        self.settle_encoding()
+        while True:
+            token = self.next()
+            if token == CML_XML_CLOSE:
+                return 0
+            if token != CML_XML_OPEN:
+                continue
+            if cml_xml_is(&self.xml, "Prefix"):
+                self.prefixes.append(self.read_path(None))
+            else:
+                self.skip()
+
+    cdef int conclude(self) except -1:
+        if self.encoded > 0:
+            self.prefix = _unquoted(self.prefix)
+            self.marker = _unquoted(self.marker)
+        self.token = self.token or self.marker or None
+        if self.truncated is None:
+            self.truncated = self.token is not None
+        if not self.truncated:
+            self.token = None
+        elif self.token is None:
+            raise ListError("the page says that it is truncated, and not where the next one begins")
+        return 0
+
+    # --- are keys percent-encoded? what the page says counts, also where it says it after the keys ---
+
+    cdef int take_encoding(self) except -1:
+        cdef bint encoded
+        self.read()
+        encoded = self.holds("url")
+        if self.length > 0 and not encoded:
+            raise self.garbled()
+        if self.begun and encoded != self.encoded:
+            raise self.garbled("after keys, and not asked for")
+        self.encoded = encoded
+        return 0
+
+    cdef int settle_encoding(self) except -1:
+        if not self.begun:
+            self.begun = True
+            if self.encoded < 0:
+                self.encoded = self.asked and _says_url_ahead(self.xml)
+        return 0
+
+    # --- the content of an element. `previous` is what one of the same name has brought: None in a sound page ---
+
+    cdef int read_once(self, previous) except -1:
+        self.read()
+        if previous is not None:
+            raise self.garbled("a second time")
+        return 0
+
+    cdef str read_string(self, previous):
+        self.read_once(previous)
+        return self.string()
+
+    cdef str read_path(self, previous):
+        cdef size_t cut = <size_t>len(self.strip)
+        self.read_once(previous)
+        if self.encoded > 0:
+            self.reserve(self.length)
+            self.length = _unquote(self.text, self.length, self.scratch)
+            self.text = self.scratch
+        if self.length < cut or memcmp(self.text, PyBytes_AS_STRING(self.strip), cut) != 0:
+            raise self.garbled(f"which does not begin with {self.strip!r}")
+        if self.length == 0:
+            raise self.garbled()
+        return PyUnicode_DecodeUTF8(self.text + cut, <Py_ssize_t>(self.length - cut), "surrogateescape")
+
+    cdef object read_number(self, previous):
+        cdef uint64_t value = 0
+        self.read_once(previous)
+        if not _unsigned(self.text, self.length, &value):
+            raise self.garbled()
+        return value
+
+    cdef object read_bool(self, previous):
+        self.read_once(previous)
+        if not (self.holds("true") or self.holds("false")):
+            raise self.garbled()
+        return self.holds("true")
+
+    cdef object read_time(self, previous):
+        self.read_once(previous)
+        if self.length == self.stamp_length and memcmp(self.text, self.stamp, self.length) == 0:
+            return self.stamp_value
+        value = _timestamp(self.text, self.length)
+        if value is None:
+            raise self.garbled()
+        if self.length <= _STAMP:
+            memcpy(self.stamp, self.text, self.length)
+            self.stamp_length = self.length
+            self.stamp_value = value
+        return value
+
+    cdef object garbled(self, why="which is not valid"):
+        # Of the element just read: the scanner still has its name.
+        found = _excerpt(self.text, self.length)
+        return ListError(f"the page has <{self.name()}> {found!r} {why}, before byte {cml_xml_offset(&self.xml)}")
+
+
+cdef bint _says_url_ahead(cml_xml xml) noexcept:
+    # With a copy of the scanner. What is malformed ahead is found again, and reported, by the scanner itself.
+    cdef int token = CML_XML_TEXT
+    while token != CML_XML_ERROR and xml.depth > 0:
+        token = cml_xml_next(&xml)
+        if token == CML_XML_OPEN and xml.depth == 2 and cml_xml_is(&xml, "EncodingType"):
+            return cml_xml_leaf(&xml) and xml.text_len == 3 and memcmp(xml.text, b"url", 3) == 0
+    return False
+
+
+cdef size_t _unquote(const char *text, size_t length, char *out) noexcept nogil:
+    # As urllib.parse.unquote_plus, on bytes. May work in place: it never writes more than it has read.
+    cdef size_t i = 0, written = 0
+    cdef int high, low
+    while i < length:
+        out[written] = 32 if text[i] == 43 else text[i]
+        if text[i] == 37 and i + 2 < length:
+            high, low = _hex(text[i + 1]), _hex(text[i + 2])
+            if high >= 0 and low >= 0:
+                out[written] = <char>(high * 16 + low)
+                i += 2
+        i += 1
+        written += 1
+    return written
+
+
+cdef int _hex(char digit) noexcept nogil:
+    if 48 <= digit <= 57:
+        return digit - 48
+    digit |= 32
+    return digit - 87 if 97 <= digit <= 102 else -1
+
+
+cdef object _unquoted(text):
+    if not text:
+        return text
+    raw = bytearray(text, "utf-8", "surrogateescape")
+    cdef char *data = PyByteArray_AS_STRING(raw)
+    return raw[:_unquote(data, len(raw), data)].decode("utf-8", "surrogateescape")
+
+
+cdef bint _unsigned(const char *text, size_t length, uint64_t *value) noexcept nogil:
+    cdef size_t i
+    cdef unsigned int digit
+    for i in range(length):
+        digit = <unsigned int>text[i] - 48
+        if digit > 9 or value[0] > (UINT64_MAX - digit) // 10:
+            return False
+        value[0] = value[0] * 10 + digit
+    return length > 0
+
+
+# --- dates: RFC 3339, as S3 and those who speak its API send them ----------------------------------------------------
+
+cdef int _digits(const char *text, int count) noexcept nogil:
+    # -1 when one of them is none.
+    cdef int value = 0, i
+    for i in range(count):
+        if not 48 <= text[i] <= 57:
+            return -1
+        value = value * 10 + text[i] - 48
+    return value
+
+
+cdef object _timestamp(const char *text, size_t length):
+    # None when it is not one. Beyond microseconds it is cut.
+    cdef size_t at = 19
+    cdef int micros = 0, scale = 100000
+    if length < 20 or text[4] != 45 or text[7] != 45 or text[10] != 84 or text[13] != 58 or text[16] != 58:
+        return None
+    if text[at] == 46:
+        at += 1
+        while at < length and 48 <= text[at] <= 57:
+            micros += (text[at] - 48) * scale
+            scale //= 10
+            at += 1
+        if at == 20:
+            return None
+    try:
+        value = datetime_new(_digits(text, 4), _digits(text + 5, 2), _digits(text + 8, 2), _digits(text + 11, 2),
+                             _digits(text + 14, 2), _digits(text + 17, 2), micros, _UTC)
+        return value if length == at + 1 and text[at] == 90 else _in_utc(value, text + at, length - at)
+    except (ValueError, OverflowError):
+        return None
+
+
+cdef object _in_utc(value, const char *zone, size_t length):
+    cdef int hours, minutes
+    if length != 6 or zone[0] not in (43, 45) or zone[3] != 58:
+        return None
+    hours, minutes = _digits(zone + 1, 2), _digits(zone + 4, 2)
+    if not (0 <= hours <= 23 and 0 <= minutes <= 59):
+        return None
+    offset = datetime.timedelta(hours=hours, minutes=minutes)
+    return value - offset if zone[0] == 43 else value + offset
+
+
+# --- the face --------------------------------------------------------------------------------------------------------
+
+cdef list _leaves(_Reader reader):
+    cdef list leaves = [], names = []
+    cdef int token = CML_XML_TEXT
+    cdef bint leaf = False
+    cdef Py_ssize_t budget = _PATHS
+    text = ""
+    while token != CML_XML_END:
+        token = reader.next()
+        if token == CML_XML_OPEN:
+            names.append(PyUnicode_DecodeUTF8(reader.xml.name, <Py_ssize_t>reader.xml.name_len, "surrogateescape"))
+            leaf, text = True, ""
+        elif token == CML_XML_TEXT and leaf:
+            reader.take_text()
+            text = reader.string()
+        elif token == CML_XML_CLOSE:
+            if leaf:
+                path = "/".join(names)
+                budget -= len(path)
+                if budget < 0:
+                    raise ListError("the answer's element names are too long to be meant")
+                leaves.append((path, text))
+            names.pop()
+            leaf = False
+    return leaves
+
+
+def xml_fields(body, Py_ssize_t limit_bytes=1 << 20):
+    """The elements that hold no others, in order: path of local names, slash-joined from the root on, and text.
+
+    For small documents, such as the answer to CompleteMultipartUpload. An empty element has the text "".
+
+    Raises:
+        ListError: not one well-formed XML document, or more than `limit_bytes`.
+    """
+    cdef _Reader reader = _Reader(body)
+    if reader.view.len > limit_bytes:
+        raise ListError(f"the answer has {reader.view.len} bytes; at most {limit_bytes} are read as one document")
+    return _leaves(reader)
+
+
+def parse_list_page(body, str strip_prefix, bint url_encoded):
+    """A page of ListObjectsV2, or of ListObjects with its NextMarker.
+
+    Args:
+        body: the whole body; anything with the buffer protocol.
+        strip_prefix: cut from every path; each must begin with it.
+        url_encoded: whether the request had `encoding-type=url`. Keys are decoded only if the page says that it obeyed;
+            this is then looked for in the whole page before the first key.
+
+    Returns:
+        `(objects, common_prefixes, next_token, is_truncated, key_count, prefix)`: objects as dicts of `path`,
+        `last_modified` (UTC), `size` in bytes, `e_tag` and `version` (None here); common prefixes with the delimiter
+        that ends them; `next_token` (None on the last page) is NextContinuationToken, else NextMarker; `key_count` and
+        the echoed `prefix`, not stripped, are None where the page has none.
+
+    Raises:
+        ListError: anything but a complete, well-formed page; with `code` and `message` if it is an error document.
+    """
+    cdef _ListPage page = _ListPage(body, strip_prefix, url_encoded)
+    page.parse()
+    return page.objects, page.prefixes, page.token, page.truncated, page.key_count, page.prefix
