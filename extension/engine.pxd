@@ -3,6 +3,10 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
+cdef extern from "<stdbool.h>" nogil:
+    ctypedef bint cbool "bool"
+
+
 cdef extern from "engine/engine.h" nogil:
     int CML_OK, CML_ERR_CANCELLED, CML_ERR_STATUS, CML_ERR_SHUTDOWN, CML_ERR_CREDENTIALS
     const char *cml_error_name(int error)
@@ -134,7 +138,8 @@ cdef extern from "engine/engine.h" nogil:
     void cml_request_retarget(cml_request *request, cml_queue *queue)
     void cml_request_acquire(cml_request *request)
     void cml_request_release(cml_request *request)
-    cml_request *cml_request_of_node(cml_node *node, cml_queue *queue)
+    cml_request *cml_request_of_node(cml_node *node, cml_queue *queue, cbool *last)
+    bint cml_request_reserve_pieces(cml_request *request, uint32_t pieces)
     bint cml_request_feed(cml_request *request, void *data, size_t capacity)
     void cml_request_revoke(cml_request *request)
     void cml_request_cancel(cml_request *request)
@@ -159,7 +164,9 @@ cdef extern from "engine/engine.h" nogil:
         uint64_t range_start, range_end, total
     void cml_request_response(cml_request *request, cml_response_view *out)
     void cml_request_failure(cml_request *request, cml_response_view *out, const char **body, size_t *len)
+    cml_buffer *cml_request_prefetched(cml_request *request)
     cml_buffer *cml_request_take_body(cml_request *request)
+    size_t cml_checksum_of(const char *algorithm, const void *data, size_t length, uint8_t *out)
     int cml_last_crt_error()
 
 

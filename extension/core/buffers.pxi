@@ -112,8 +112,11 @@ cdef Bytes _bytes_of_buffer(cml_buffer *buffer, size_t length):
 
 cdef cml_buffer *_new_buffer(size_t length) except NULL:
     cdef cml_buffer *buffer
-    with nogil:
-        buffer = cml_buffer_new(length)
+    if length < 1 << 20:
+        buffer = cml_buffer_new(length)  # to give up the GIL for so little would cost more, with many threads much more
+    else:
+        with nogil:
+            buffer = cml_buffer_new(length)
     if buffer == NULL:
         raise MemoryError(f"no memory for a buffer of {length} bytes")
     return buffer

@@ -43,12 +43,13 @@ cdef class Queue:
         cdef cml_node *node
         cdef cml_node *following
         cdef cml_request *c
+        cdef cbool last = False
         node = cml_queue_take_all(self.c)
         while node != NULL:
             following = node.next
-            c = cml_request_of_node(node, self.c)
+            c = cml_request_of_node(node, self.c, &last)
             if c != NULL:
-                _news_of(c)
+                _news_of(c, last)
                 cml_request_release(c)
             node = following
 
@@ -64,10 +65,10 @@ cdef class Queue:
             self.drain()
 
 
-cdef void _news_of(cml_request *c) noexcept:
+cdef void _news_of(cml_request *c, bint last) noexcept:
     cdef Request request = <Request>cml_request_user_data(c)
     try:
-        request.on_news()
+        request.on_news(last)
     except BaseException as error:
         sys.unraisablehook(_Unraisable(error, request))
 

@@ -89,6 +89,27 @@ bool cml_body_reserve(struct cml_request *request, uint64_t length) {
     return true;
 }
 
+/* A short body is fetched whole at once, as far as the budget goes: its consumer then waits once, not twice. */
+void cml_body_prefetch(struct cml_request *request) {
+    int64_t length = request->response.content_length;
+    if (request->sink != CML_SINK_STREAM || request->prefetched != NULL || length <= 0 ||
+        (uint64_t)length > CML_PREFETCH_BYTES || !cml_pool_has_room((size_t)length)) {
+        return;
+    }
+    struct cml_buffer *buffer = cml_buffer_new((size_t)length);
+    pthread_mutex_lock(&request->lock);
+    if (buffer != NULL && request->room_posted == 0 && !request->revoked) {
+        request->prefetched = buffer;
+        buffer = NULL;
+        request->pieces[0] = (struct cml_piece){.data = request->prefetched->data, .capacity = (size_t)length};
+        request->piece_head = 0;
+        request->piece_count = 1;
+        request->room_posted = (uint64_t)length;
+    }
+    pthread_mutex_unlock(&request->lock);
+    cml_buffer_release(buffer);
+}
+
 static int s_collect(struct cml_request *request, const uint8_t *data, size_t length) {
     size_t have = request->collected != NULL ? request->collected->length : 0;
     if (!cml_body_reserve(request, have + length)) {

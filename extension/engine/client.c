@@ -245,6 +245,7 @@ void cml_request_release(struct cml_request *request) {
     cml_response_free(&request->current);
     cml_sum_stop(&request->sum);
     cml_buffer_release(request->collected);
+    cml_buffer_release(request->prefetched);
     free(request->spill);
     if (request->pieces != request->own_pieces) {
         free(request->pieces);
@@ -285,6 +286,13 @@ void cml_request_failure(struct cml_request *request, struct cml_response_view *
     s_view(&request->current, out);
     *body = request->error_body;
     *len = request->error_len;
+}
+
+struct cml_buffer *cml_request_prefetched(struct cml_request *request) {
+    if (request->prefetched != NULL) {
+        cml_buffer_acquire(request->prefetched);
+    }
+    return request->prefetched;
 }
 
 struct cml_buffer *cml_request_take_body(struct cml_request *request) {

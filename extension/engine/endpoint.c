@@ -281,6 +281,8 @@ static void s_connect(struct cml_endpoint_shard *home, bool windowed) {
         .keepalive = true,
         .tcp_nodelay = AWS_SOCKET_TCP_NODELAY_ON,
     };
+    /* One read may fill it: smaller, and a body comes in more and smaller reads. */
+    struct aws_http1_connection_options http1 = {.read_buffer_capacity = CML_READ_BUFFER_BYTES};
     struct aws_http_proxy_options proxy;
     struct aws_http_client_connection_options options = AWS_HTTP_CLIENT_CONNECTION_OPTIONS_INIT;
     options.allocator = endpoint->runtime->alloc;
@@ -293,6 +295,7 @@ static void s_connect(struct cml_endpoint_shard *home, bool windowed) {
         s_proxy_options(endpoint, &proxy);
         options.proxy_options = &proxy;
     }
+    options.http1_options = &http1;
     options.manual_window_management = windowed;
     options.initial_window_size = windowed ? CML_SPILL_BYTES : SIZE_MAX;
     options.requested_event_loop = home->shard->loop;

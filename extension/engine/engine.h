@@ -133,9 +133,9 @@ void *cml_request_user_data(const struct cml_request *request);
 void cml_request_submit(struct cml_request *request, struct cml_queue *queue);
 void cml_request_acquire(struct cml_request *request);
 void cml_request_release(struct cml_request *request);
-/* What take_all of `queue` gave, with announcements armed again. NULL when the request has moved to another queue
- * meanwhile: it is announced there, and the node's reference has been given back. */
-struct cml_request *cml_request_of_node(struct cml_node *node, struct cml_queue *queue);
+/* What take_all of `queue` gave. NULL when the request has moved to another queue meanwhile: the node has gone there.
+ * last: this is the news of the end, and no other will come. */
+struct cml_request *cml_request_of_node(struct cml_node *node, struct cml_queue *queue, bool *last);
 void cml_request_retarget(struct cml_request *request, struct cml_queue *queue); /* news go there from now on */
 
 /* Before submission: how many pieces of room may be waiting at a time, when four are not enough. */
@@ -170,6 +170,9 @@ struct cml_response_view {
 void cml_request_response(struct cml_request *request, struct cml_response_view *out);
 /* The last response, and the start of its body when it was an error. */
 void cml_request_failure(struct cml_request *request, struct cml_response_view *out, const char **body, size_t *len);
+/* Once headers_ready: where the whole body of a STREAM request goes that is short enough to be fetched unasked; the
+ * caller gets a reference and must not feed. NULL when it is for the consumer to give room. */
+struct cml_buffer *cml_request_prefetched(struct cml_request *request);
 /* The gathered body of a COLLECT request; the caller gets a reference, or NULL. */
 struct cml_buffer *cml_request_take_body(struct cml_request *request);
 

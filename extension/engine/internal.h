@@ -16,6 +16,8 @@
 #define CML_MAX_SHARDS 64
 #define CML_PIECES 4
 #define CML_SPILL_BYTES ((size_t)64 << 10)   /* the window of a stream before its consumer gives room */
+#define CML_READ_BUFFER_BYTES ((size_t)256 << 10)
+#define CML_PREFETCH_BYTES ((uint64_t)4 << 20) /* bodies up to this are fetched whole before anybody asks for them */
 #define CML_ERROR_BODY_BYTES ((size_t)64 << 10)
 #define CML_HEADER_BYTES ((size_t)256 << 10) /* all headers of a response together */
 
@@ -222,7 +224,6 @@ struct cml_request {
     /* any thread */
     atomic_uint messages;
     struct cml_node inbox_node;
-    atomic_bool announced;
     struct cml_node queue_node;
 
     /* under lock: what consumer and loop share */
@@ -235,6 +236,7 @@ struct cml_request {
     uint64_t room_posted; /* bytes of room given so far */
     uint8_t *spill;
     size_t spill_len, spill_cap;
+    bool announced; /* queue_node is on a queue */
     bool revoked;
     bool headers_ready, finished;
     int error, crt_error;
@@ -255,6 +257,7 @@ struct cml_request {
     struct cml_sum sum;
     bool sum_whole;
     struct cml_buffer *collected;
+    struct cml_buffer *prefetched; /* set before headers_ready, read-only then; the body of a short STREAM */
     char *error_body;
     size_t error_len;
     uint64_t source_at; /* how far the upload's source was read */
@@ -277,6 +280,7 @@ void cml_transport_open_window(struct cml_request *request, uint64_t bytes);
 int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length); /* 0 or enum cml_error */
 void cml_body_restart(struct cml_request *request);
 void cml_body_finish(struct cml_request *request); /* under lock: the last, partly filled piece is done */
+void cml_body_prefetch(struct cml_request *request);
 bool cml_body_reserve(struct cml_request *request, uint64_t length);
 void cml_request_announce(struct cml_request *request);
 /* What the attempt's Range and If-Match are: false for none. */

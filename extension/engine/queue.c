@@ -110,10 +110,12 @@ void cml_queue_poke(struct cml_queue *queue) {
         (void)ignored;
         return;
     }
+    /* Signalled after the unlock: a reader woken inside it would only run into the mutex. Every caller holds a
+     * reference on the queue, so it is still there. */
     pthread_mutex_lock(&queue->mutex);
     queue->poked = true;
-    pthread_cond_signal(&queue->cond);
     pthread_mutex_unlock(&queue->mutex);
+    pthread_cond_signal(&queue->cond);
 }
 
 void cml_queue_push(struct cml_queue *queue, struct cml_node *node) {

@@ -23,28 +23,45 @@ void cml_request_note(struct cml_request *request, int error, int crt_error) {
 
 /* ---- announcing and ending ---- */
 
-void cml_request_announce(struct cml_request *request) {
-    if (atomic_exchange_explicit(&request->announced, true, memory_order_acq_rel)) {
-        return;
+/* Under lock: whether the caller has to push the node. At most one node of a request is on a queue at a time. */
+static struct cml_queue *s_claim_node(struct cml_request *request) {
+    if (request->announced) {
+        return NULL;
     }
-    pthread_mutex_lock(&request->lock);
-    struct cml_queue *queue = request->queue;
-    cml_queue_acquire(queue);
-    pthread_mutex_unlock(&request->lock);
-    cml_request_acquire(request); /* the drainer gives it back */
-    cml_queue_push(queue, &request->queue_node);
-    cml_queue_release(queue);
+    request->announced = true;
+    cml_queue_acquire(request->queue);
+    return request->queue;
 }
 
-struct cml_request *cml_request_of_node(struct cml_node *node, struct cml_queue *queue) {
+static void s_push_node(struct cml_request *request, struct cml_queue *queue) {
+    if (queue != NULL) {
+        cml_request_acquire(request); /* the drainer gives it back */
+        cml_queue_push(queue, &request->queue_node);
+        cml_queue_release(queue);
+    }
+}
+
+void cml_request_announce(struct cml_request *request) {
+    pthread_mutex_lock(&request->lock);
+    struct cml_queue *queue = s_claim_node(request);
+    pthread_mutex_unlock(&request->lock);
+    s_push_node(request, queue);
+}
+
+struct cml_request *cml_request_of_node(struct cml_node *node, struct cml_queue *queue, bool *last) {
     struct cml_request *request = CML_CONTAINER_OF(node, struct cml_request, queue_node);
     pthread_mutex_lock(&request->lock);
-    bool moved = request->queue != queue;
+    struct cml_queue *other = request->queue != queue ? request->queue : NULL;
+    if (other != NULL) {
+        cml_queue_acquire(other);
+    } else {
+        request->announced = false;
+        *last = request->finished;
+    }
     pthread_mutex_unlock(&request->lock);
-    atomic_store_explicit(&request->announced, false, memory_order_release);
-    if (moved) {
-        cml_request_announce(request);
-        cml_request_release(request);
+    if (other != NULL) {
+        cml_queue_push(other, node); /* with the reference it carries */
+        cml_queue_release(other);
         return NULL;
     }
     return request;
@@ -86,8 +103,10 @@ static void s_finish(struct cml_request *request, enum cml_action action, int er
     if (error == CML_OK && request->spill_len == 0) {
         cml_body_finish(request);
     }
+    /* In the same breath as `finished`: who drains a node and sees the end knows that no other node will come. */
+    struct cml_queue *queue = s_claim_node(request);
     pthread_mutex_unlock(&request->lock);
-    cml_request_announce(request);
+    s_push_node(request, queue);
     cml_request_release(request); /* twin: cml_request_submit */
 }
 
@@ -164,7 +183,7 @@ static void s_send(struct cml_request *request) {
         return;
     }
     request->connection = NULL;
-    cml_request_note(request, cml_error_from_crt(crt_error, false), crt_error);
+    cml_request_note(request, cml_error_of_unsent(crt_error), crt_error);
     s_retry_or_fail(request, CML_SEND);
     cml_endpoint_give_back(connection, crt_error == AWS_IO_STREAM_READ_FAILED);
 }
@@ -193,6 +212,9 @@ static void s_commit(struct cml_request *request) {
         request->current.range_end = request->response.range_end;
         request->current.chunked = request->response.chunked;
         request->committed = true;
+    }
+    if (!request->is_head) {
+        cml_body_prefetch(request);
     }
     pthread_mutex_lock(&request->lock);
     bool news = !request->headers_ready;

@@ -83,6 +83,20 @@ int cml_error_from_crt(int crt_error, bool connecting) {
     }
 }
 
+int cml_error_of_unsent(int crt_error) {
+    switch (crt_error) {
+        case AWS_ERROR_HTTP_CONNECTION_CLOSED:
+        case AWS_ERROR_HTTP_SWITCHED_PROTOCOLS:
+            return CML_ERR_RESET; /* the connection went away while it was idle */
+        case AWS_IO_STREAM_READ_FAILED:
+            return CML_ERR_BODY_READ;
+        case AWS_ERROR_HTTP_STREAM_CANCELLED:
+            return CML_ERR_CANCELLED;
+        default:
+            return CML_ERR_INTERNAL; /* a header or path that HTTP does not allow, say: it never will */
+    }
+}
+
 bool cml_error_is_retryable(int error) {
     switch (error) {
         case CML_ERR_CONNECT:

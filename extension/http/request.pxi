@@ -126,10 +126,8 @@ cdef class Request:
         try:
             while True:
                 cml_request_progress(self.c, &progress)
-                if progress.finished or (headers_only and progress.headers_ready) or (
+                if self.ended or self.has_forked or (headers_only and progress.headers_ready) or (
                         pieces > 0 and progress.pieces_done >= <uint64_t>pieces):
-                    break
-                if self.has_forked:
                     break
                 if queue.wait(50):
                     queue.drain()
@@ -138,8 +136,6 @@ cdef class Request:
             self.cancel()
             self.settle(queue)
             raise
-        if progress.finished and not self.ended:
-            self.end()
 
     cdef settle(self, Queue queue):
         # After a cancel: the engine lets go of our memory within moments; a second is a bound, not an expectation.
@@ -154,10 +150,10 @@ cdef class Request:
         if not self.ended and self.submitted:
             cml_request_cancel(self.c)
 
-    cdef on_news(self):
+    cdef on_news(self, bint last):
         cdef cml_progress progress
         cml_request_progress(self.c, &progress)
-        if progress.finished and not self.ended:
+        if last:
             self.end()
         if self.is_range:
             self.resolve_range(&progress)
@@ -248,6 +244,14 @@ cdef class Request:
         if body == NULL:
             return Bytes(b"")
         return _bytes_of_buffer(body, body.length)
+
+    @property
+    def prefetched(self):
+        """The whole body, being fetched unasked since it is short (complete when the request has ended); or None."""
+        cdef cml_buffer *buffer = cml_request_prefetched(self.c)
+        if buffer == NULL:
+            return None
+        return _bytes_of_buffer(buffer, buffer.length)
 
     # -- where the body goes
 

@@ -59,6 +59,7 @@ class RequestBody:
         self._size: int | None = request.response[2]
         self._posted = 0
         self._taken = 0
+        self._held: HeldBody | None = None
 
     def __del__(self) -> None:
         request = getattr(self, "_request", None)
@@ -67,6 +68,10 @@ class RequestBody:
 
     def collect(self) -> Plan[Bytes]:
         request, size = self._request, self._size
+        whole = request.prefetched
+        if whole is not None:
+            yield Until(request)
+            return whole
         if size is None:
             return (yield from self._collect_unknown())
         if size > 0:
@@ -84,6 +89,11 @@ class RequestBody:
 
     def next_chunk(self, chunk_bytes: int) -> Plan[Any]:
         request = self._request
+        if self._held is None and (whole := request.prefetched) is not None:
+            yield Until(request)
+            self._held = HeldBody(whole)
+        if self._held is not None:
+            return (yield from self._held.next_chunk(chunk_bytes))
         while True:
             self._give_room(chunk_bytes)
             piece = request.take_piece()
