@@ -120,9 +120,10 @@ static int s_collect(struct cml_request *request, const uint8_t *data, size_t le
     return CML_OK;
 }
 
-int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length) {
+int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length, bool *filled) {
     int result = CML_OK;
     pthread_mutex_lock(&request->lock);
+    uint64_t done_before = request->pieces_done;
     if (request->revoked) {
         result = CML_ERR_CANCELLED;
     } else if (request->sink == CML_SINK_COLLECT) {
@@ -138,12 +139,18 @@ int cml_body_store(struct cml_request *request, const uint8_t *data, size_t leng
             request->received += length;
         }
     }
+    *filled = request->pieces_done != done_before;
     pthread_mutex_unlock(&request->lock);
     return result;
 }
 
-void cml_body_restart(struct cml_request *request) {
+bool cml_body_restart(struct cml_request *request) {
     pthread_mutex_lock(&request->lock);
+    /* More pieces than there are slots: some were done and their slots given out again. */
+    if (request->exposed || request->revoked || request->piece_count + request->pieces_done > request->piece_slots) {
+        pthread_mutex_unlock(&request->lock);
+        return false;
+    }
     for (uint32_t i = 0; i < request->piece_slots; ++i) {
         request->pieces[i].filled = 0;
     }
@@ -157,6 +164,7 @@ void cml_body_restart(struct cml_request *request) {
     pthread_mutex_unlock(&request->lock);
     cml_buffer_release(request->collected);
     request->collected = NULL;
+    return true;
 }
 
 void cml_body_finish(struct cml_request *request) {

@@ -277,8 +277,9 @@ void cml_transport_abort(struct cml_request *request);
 void cml_transport_open_window(struct cml_request *request, uint64_t bytes);
 
 /* body.c: where body bytes go */
-int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length); /* 0 or enum cml_error */
-void cml_body_restart(struct cml_request *request);
+/* 0 or enum cml_error. filled: whether a piece of room is done that was not before. */
+int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length, bool *filled);
+bool cml_body_restart(struct cml_request *request); /* false when the consumer may have seen some of it */
 void cml_body_finish(struct cml_request *request); /* under lock: the last, partly filled piece is done */
 void cml_body_prefetch(struct cml_request *request);
 bool cml_body_reserve(struct cml_request *request, uint64_t length);

@@ -243,23 +243,10 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
 
 /* What was received may be kept and gone on from, or thrown away while nobody has seen it; else there is no retry. */
 bool cml_can_go_on(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
-    bool exposed = request->exposed, revoked = request->revoked;
-    pthread_mutex_unlock(&request->lock);
-    if (revoked) {
-        return false;
-    }
-    if (request->received == 0) {
+    if (request->received == 0 || (cml_is_resumable(request) && request->pending_error != CML_ERR_CHECKSUM)) {
         return true;
     }
-    if (cml_is_resumable(request) && request->pending_error != CML_ERR_CHECKSUM) {
-        return true;
-    }
-    if (exposed) {
-        return false;
-    }
-    cml_body_restart(request);
-    return true;
+    return cml_body_restart(request);
 }
 
 bool cml_all_is_here(const struct cml_request *request) {

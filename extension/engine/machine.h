@@ -22,7 +22,7 @@
  * send      sign and write the request on the connection            conclude  check the whole response, finish or retry
  * retry     back off and go again, or fail when that is no use      pause     the consumer has no room: stop reading
  * park      give up the connection; go on when there is room        open      the consumer made room: read on
- * evict     abort the stream so as to park                          resume    ask for the rest of the body
+ * evict     abort the stream so as to park                          resume    ask for the rest, if all before has room
  * abort     stop the stream, remember why                           settle    the aborted stream is gone: retry, park or fail
  * doom      a cancel while aborting: no retry after it              note      remember the room for later
  * fail      terminal, with the pending error

@@ -153,7 +153,9 @@ static void s_begin_attempt(struct cml_request *request) {
     request->attempt_received = request->skip = 0;
     request->window_credited = 0;
     request->progress_ns = cml_now_ns();
+    pthread_mutex_lock(&request->lock);
     request->attempts++;
+    pthread_mutex_unlock(&request->lock);
     request->reused_connection = request->connection->served > 0;
     atomic_fetch_add_explicit(&request->client->attempts, 1, memory_order_relaxed);
 }
@@ -251,10 +253,21 @@ static void s_credit_window(struct cml_request *request) {
     }
 }
 
+/* A complete error response to an upload that is still going on does not end the stream: end it here. */
+static void s_check_early_error(struct cml_request *request) {
+    if (request->current.content_length >= 0 &&
+        request->attempt_received >= (uint64_t)request->current.content_length &&
+        request->source_at < request->body_length) {
+        cml_request_note(request, CML_ERR_STATUS, 0);
+        s_abort(request, CML_DELIVER, CML_THEN_RETRY);
+    }
+}
+
 static void s_judge(struct cml_request *request) {
     int status = request->current.status;
     if (status < 200 || status > 299) {
         s_enter(request, CML_JUDGE, CML_BODY); /* its body says why; s_conclude decides */
+        s_check_early_error(request);
         return;
     }
     int error = cml_check_headers(request);
@@ -272,20 +285,12 @@ static void s_judge(struct cml_request *request) {
     s_credit_window(request);
 }
 
-/* A complete error response to an upload that is still going on does not end the stream: end it here. */
-static void s_check_early_error(struct cml_request *request) {
-    if (request->current.content_length >= 0 &&
-        request->attempt_received >= (uint64_t)request->current.content_length &&
-        request->source_at < request->body_length) {
-        cml_request_note(request, CML_ERR_STATUS, 0);
-        s_abort(request, CML_DELIVER, CML_THEN_RETRY);
-    }
-}
-
+/* Skipped bytes do not count: their window was opened again as they came. */
 static void s_pause_if_full(struct cml_request *request) {
-    if (request->sink == CML_SINK_STREAM && !request->current.chunked &&
-        request->attempt_received >= CML_SPILL_BYTES + request->window_credited &&
-        request->attempt_received < (uint64_t)request->current.content_length) {
+    bool more_to_come = request->current.chunked ||
+                        request->attempt_received < (uint64_t)request->current.content_length;
+    if (request->sink == CML_SINK_STREAM && more_to_come &&
+        request->received - request->attempt_base >= CML_SPILL_BYTES + request->window_credited) {
         cml_dispatch(request, CML_ON_FULL);
     }
 }
@@ -311,14 +316,14 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
     if (request->sum_whole) {
         cml_sum_update(&request->sum, data, length);
     }
-    uint64_t done_before = request->pieces_done;
-    int error = cml_body_store(request, data, length);
+    bool filled = false;
+    int error = cml_body_store(request, data, length, &filled);
     if (error != CML_OK) {
         cml_request_note(request, error, 0);
         s_abort(request, CML_DELIVER, CML_THEN_FAIL);
         return;
     }
-    if (request->pieces_done != done_before && request->sink == CML_SINK_STREAM) {
+    if (filled && request->sink == CML_SINK_STREAM) {
         cml_request_announce(request);
     }
     s_pause_if_full(request);
@@ -348,8 +353,19 @@ static void s_conclude(struct cml_request *request) {
     }
 }
 
+static bool s_is_revoked(struct cml_request *request) {
+    pthread_mutex_lock(&request->lock);
+    bool revoked = request->revoked;
+    pthread_mutex_unlock(&request->lock);
+    return revoked;
+}
+
 static void s_retry_or_fail(struct cml_request *request, enum cml_action action) {
     uint64_t wait = 0;
+    if (s_is_revoked(request)) {
+        s_finish(request, action, CML_ERR_CANCELLED, 0); /* whatever came of it: its upload may have broken off, say */
+        return;
+    }
     if (request->pending_error != CML_ERR_CHECKSUM && cml_all_is_here(request)) {
         s_finish(request, action, CML_OK, 0); /* the connection broke after the last byte */
         return;
@@ -371,14 +387,20 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
     cml_shard_sweep_by(request->shard, request->wake_ns);
 }
 
-static void s_park(struct cml_request *request, enum cml_action action) {
-    s_enter(request, action, CML_PARKED);
+/* Only when the consumer has taken all that was received: what waits for room must not grow with each parking. */
+static void s_resume_if_room(struct cml_request *request) {
     pthread_mutex_lock(&request->lock);
     bool has_room = request->room_posted > request->received;
     pthread_mutex_unlock(&request->lock);
     if (has_room) {
         s_prepare(request, CML_RESUME);
     }
+}
+
+static void s_park(struct cml_request *request, enum cml_action action) {
+    s_enter(request, action, CML_PARKED);
+    cml_shard_sweep_by(request->shard, request->deadline_ns); /* sweeps leave out what is being aborted */
+    s_resume_if_room(request);
 }
 
 static void s_settle(struct cml_request *request) {
@@ -413,6 +435,7 @@ static void s_open(struct cml_request *request) {
     if (request->client->stall_ns != 0) {
         cml_shard_sweep_by(request->shard, request->progress_ns + request->client->stall_ns);
     }
+    s_pause_if_full(request); /* this room was known already, and used up since */
 }
 
 static void s_fail(struct cml_request *request) {
@@ -424,6 +447,10 @@ static void s_fail(struct cml_request *request) {
         cml_link_remove(&request->wait_link);
     } else if (request->state == CML_NEW) {
         cml_link_remove(&request->live_link);
+    }
+    if (request->stream != NULL) { /* exit does not wait for it, but the caller's memory is free from here on */
+        cml_request_revoke(request);
+        cml_transport_abort(request);
     }
     s_finish(request, CML_FAIL, request->pending_error, request->pending_crt);
 }
@@ -498,7 +525,7 @@ void cml_dispatch(struct cml_request *request, enum cml_event event) {
             s_pause(request);
             break;
         case CML_RESUME:
-            s_prepare(request, action);
+            s_resume_if_room(request);
             break;
         case CML_FAIL:
             s_fail(request);

@@ -169,7 +169,11 @@ void cml_shard_post(struct cml_request *request, uint32_t message) {
 
 static void s_open_mail(struct cml_request *request) {
     uint32_t messages = atomic_exchange_explicit(&request->messages, 0, memory_order_acq_rel);
-    if (messages & CML_MSG_SUBMIT) {
+    bool closing = atomic_load_explicit(&cml_runtime->closing, memory_order_relaxed);
+    if (messages & CML_MSG_SUBMIT && closing) {
+        cml_request_note(request, CML_ERR_SHUTDOWN, 0);
+        cml_dispatch(request, CML_ON_EXIT);
+    } else if (messages & CML_MSG_SUBMIT) {
         cml_dispatch(request, CML_ON_SUBMIT);
     }
     if (messages & CML_MSG_CREDENTIALS && request->state == CML_CREDENTIALS) {

@@ -149,7 +149,7 @@ static int _on_headers(struct aws_http_stream *stream, enum aws_http_header_bloc
                        const struct aws_http_header *headers, size_t count, void *user_data) {
     (void)stream;
     struct cml_request *request = user_data;
-    if (block == AWS_HTTP_HEADER_BLOCK_MAIN) {
+    if (block == AWS_HTTP_HEADER_BLOCK_MAIN && request->state != CML_DONE) {
         for (size_t i = 0; i < count; ++i) {
             if (!cml_response_add(&request->current, &headers[i])) {
                 return aws_raise_error(AWS_ERROR_HTTP_PROTOCOL_ERROR);
@@ -161,7 +161,7 @@ static int _on_headers(struct aws_http_stream *stream, enum aws_http_header_bloc
 
 static int _on_headers_done(struct aws_http_stream *stream, enum aws_http_header_block block, void *user_data) {
     struct cml_request *request = user_data;
-    if (block == AWS_HTTP_HEADER_BLOCK_MAIN) {
+    if (block == AWS_HTTP_HEADER_BLOCK_MAIN && request->state != CML_DONE) {
         aws_http_stream_get_incoming_response_status(stream, &request->current.status);
         request->got_headers = true;
         request->progress_ns = cml_now_ns();
