@@ -68,6 +68,7 @@ def runtime_stats():
 def live_objects():
     """Counts of native objects that are alive, for leak checks."""
     _drain_orphans()
+    _thread_queue().drain()
     return {
         "requests": cml_live_get(CML_LIVE_REQUESTS),
         "buffers": cml_live_get(CML_LIVE_BUFFERS),

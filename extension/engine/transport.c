@@ -229,6 +229,11 @@ int cml_transport_send(struct cml_request *request, struct aws_credentials *cred
 
 void cml_transport_abort(struct cml_request *request) {
     aws_http_stream_cancel(request->stream, AWS_ERROR_HTTP_STREAM_CANCELLED);
+    /* A connection that the server has closed already ignores the cancel and waits until the stream has taken in what
+     * had come: let it, the bytes are dropped. */
+    if (request->sink == CML_SINK_STREAM) {
+        aws_http_stream_update_window(request->stream, SIZE_MAX);
+    }
 }
 
 void cml_transport_open_window(struct cml_request *request, uint64_t bytes) {

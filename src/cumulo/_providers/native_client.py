@@ -8,7 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from cumulo import __version__
-from cumulo._config import proxy_for
+from cumulo._config import milliseconds, proxy_for
 from cumulo._native import Client, Credentials
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def make_client(
         "tls_verify": not client.allow_invalid_certificates,
         "ca_pem": _trusted(client),
         "max_connections": client.max_connections,
-        "connect_timeout_ms": max(1, round(client.connect_timeout_s * 1000)),
-        "idle_timeout_ms": round((client.pool_idle_timeout_s or 0) * 1000),
+        "connect_timeout_ms": milliseconds(client.connect_timeout_s),
+        "idle_timeout_ms": _idle_ms(client),
     }
     if proxy is not None:
         connection.update(
@@ -43,12 +43,12 @@ def make_client(
         host_header=endpoint.host_header,
         base=endpoint.base,
         headers=_headers(client),
-        stall_timeout_ms=round((client.read_timeout_s or 0) * 1000),
-        total_timeout_ms=round((client.timeout_s or 0) * 1000),
+        stall_timeout_ms=milliseconds(client.read_timeout_s),
+        total_timeout_ms=milliseconds(client.timeout_s),
         max_retries=retry.max_retries,
-        retry_timeout_ms=round(retry.retry_timeout_s * 1000),
-        backoff_init_ms=round(retry.init_backoff_s * 1000),
-        backoff_max_ms=round(retry.max_backoff_s * 1000),
+        retry_timeout_ms=milliseconds(retry.retry_timeout_s),
+        backoff_init_ms=milliseconds(retry.init_backoff_s),
+        backoff_max_ms=milliseconds(retry.max_backoff_s),
         backoff_base=float(retry.base),
         region=endpoint.region if signed else None,
         service=endpoint.service,
@@ -56,6 +56,12 @@ def make_client(
         sign_payload=signed and not endpoint.tls and not settings.unsigned_payload,
         credentials=source,
     )
+
+
+def _idle_ms(client: ClientSettings) -> int:
+    if client.pool_max_idle_per_host == 0:
+        return 1  # none is kept: closed by the next sweep
+    return milliseconds(client.pool_idle_timeout_s)
 
 
 def _headers(client: ClientSettings) -> list[tuple[str, bytes]]:

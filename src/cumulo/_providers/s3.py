@@ -17,8 +17,8 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from cumulo._errors import Context
-from cumulo import _native
-from cumulo._native import Client, Request, checksum, encode_path
+
+from cumulo._native import Client, Request, checksum, encode_path, parse_list_page, xml_fields
 from cumulo._operations.get import Wanted
 from cumulo.exceptions import GenericError, NotFoundError, PermissionDeniedError
 
@@ -269,7 +269,7 @@ class S3Provider:
         return {"e_tag": headers.get("etag"), "version": headers.get("x-amz-version-id")}
 
     def upload_id(self, request: Request) -> str:
-        fields = dict(_native.xml_fields(request.take_body()))
+        fields = dict(xml_fields(request.take_body()))
         upload_id = fields.get("InitiateMultipartUploadResult/UploadId")
         if not upload_id:
             raise self._bad_answer(request, "an upload id")
@@ -279,14 +279,14 @@ class S3Provider:
         headers = request.response[1]
         etag = headers.get("etag")
         if etag is None:  # a part that was copied says it in its body
-            etag = dict(_native.xml_fields(request.take_body())).get("CopyPartResult/ETag")
+            etag = dict(xml_fields(request.take_body())).get("CopyPartResult/ETag")
         if not etag:
             raise self._bad_answer(request, "an ETag")
         header = _CHECKSUM_HEADERS.get(self._checksum or "")
         return Part(number, etag, headers.get(header) if header else None)
 
     def completed(self, request: Request) -> PutResult:
-        fields = dict(_native.xml_fields(request.take_body()))
+        fields = dict(xml_fields(request.take_body()))
         etag = fields.get("CompleteMultipartUploadResult/ETag")
         return {"e_tag": etag, "version": request.response[1].get("x-amz-version-id")}
 
@@ -302,7 +302,7 @@ class S3Provider:
 
     def check_bulk_deleted(self, request: Request) -> None:
         error: dict[str, str] = {}
-        for name, text in [*_native.xml_fields(request.take_body()), ("DeleteResult/Error/Key", "")]:
+        for name, text in [*xml_fields(request.take_body()), ("DeleteResult/Error/Key", "")]:
             if not name.startswith("DeleteResult/Error/"):
                 continue
             field = name.rpartition("/")[2]
@@ -330,7 +330,9 @@ class S3Provider:
 
     def listing(self, request: Request) -> Listing:
         body = request.take_body()
-        objects, prefixes, token, truncated, _, _ = _native.parse_list_page(body, self._keys.strip, True)
+        objects, prefixes, token, truncated, _, _ = parse_list_page(body, self._keys.strip, True)
+        if not self._keys.raw:
+            prefixes = [prefix.removesuffix("/") for prefix in prefixes]
         return Listing(objects, prefixes, token if truncated else None)
 
     def _bad_answer(self, request: Request, what: str) -> GenericError:

@@ -1,0 +1,1 @@
+"""What every store must do, operation by operation, on every store there is."""

@@ -1,0 +1,66 @@
+"""`store`: each test runs on every store: real S3 servers, memory and the local disk. `call`: in each of the three ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cumulo import store as stores
+from cumulo.store import S3Store
+from tests.servers import S3Server
+
+S3_SERVERS = ("ministack", "moto", "swift")
+
+
+def s3_store(server: S3Server, **options: Any) -> S3Store:
+    """A store on a fresh bucket of a real server."""
+    return S3Store(
+        server.new_bucket(),
+        endpoint=server.endpoint,
+        region=server.region,
+        access_key_id=server.access_key_id,
+        secret_access_key=server.secret_access_key,
+        client_options={"allow_http": True},
+        **options,
+    )
+
+
+@pytest.fixture(params=[*S3_SERVERS, "memory", "local"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """An empty store."""
+    if request.param == "memory":
+        return stores.MemoryStore()
+    if request.param == "local":
+        return stores.LocalStore(tmp_path)
+    return s3_store(request.getfixturevalue(request.param))
+
+
+@pytest.fixture(params=S3_SERVERS)
+def s3(request: pytest.FixtureRequest) -> S3Store:
+    """An empty store on a real S3 server."""
+    return s3_store(request.getfixturevalue(request.param))
+
+
+def _sync(store: Any, verb: str, *arguments: Any, **options: Any) -> Any:
+    return getattr(store, verb)(*arguments, **options)
+
+
+def _asyncio(store: Any, verb: str, *arguments: Any, **options: Any) -> Any:
+    async def run() -> Any:
+        return await getattr(store, verb + "_async")(*arguments, **options)
+
+    return asyncio.run(run())
+
+
+def _futures(store: Any, verb: str, *arguments: Any, **options: Any) -> Any:
+    return getattr(store.futures, verb)(*arguments, **options).result(timeout=60)
+
+
+@pytest.fixture(params=[_sync, _asyncio, _futures], ids=["sync", "asyncio", "futures"])
+def call(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """`call(store, verb, ...)` in one of the three ways to call a verb."""
+    return request.param

@@ -1,0 +1,76 @@
+"""list and list_with_delimiter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timezone
+from typing import Any
+
+import pytest
+
+PATHS = ["a.txt", "dir/1", "dir/2", "dir/sub/3", "dir2/4", "dir.x", "z"]
+
+
+@pytest.fixture
+def filled(store: Any) -> Any:
+    """A store with a small tree."""
+    for path in PATHS:
+        store.put(path, path.encode())
+    return store
+
+
+def _paths(objects: Any) -> list[str]:
+    return sorted(meta["path"] for meta in objects)
+
+
+def test_list_everything(filled: Any) -> None:
+    objects = filled.list().collect()
+    assert _paths(objects) == sorted(PATHS)
+    for meta in objects:
+        assert meta["size"] == len(meta["path"])
+        assert meta["last_modified"].tzinfo == timezone.utc
+        assert set(meta) == {"path", "last_modified", "size", "e_tag", "version"}
+        assert meta["e_tag"] == filled.head(meta["path"])["e_tag"]
+
+
+@pytest.mark.parametrize("prefix", ["dir", "/dir", "dir/"])
+def test_a_prefix_is_whole_segments(filled: Any, prefix: str) -> None:
+    assert _paths(filled.list(prefix).collect()) == ["dir/1", "dir/2", "dir/sub/3"]
+
+
+def test_a_prefix_that_is_an_object_or_nothing(filled: Any) -> None:
+    assert filled.list("a.txt").collect() == []
+    assert filled.list("nowhere").collect() == []
+    assert list(filled.list("nowhere")) == []
+
+
+def test_offset(filled: Any) -> None:
+    assert _paths(filled.list(offset="dir/2").collect()) == ["dir/sub/3", "dir2/4", "z"]
+
+
+def test_chunks(filled: Any) -> None:
+    assert [len(chunk) for chunk in filled.list(chunk_size=3)] == [3, 3, 1]
+    with pytest.raises(ValueError, match="chunk_size"):
+        filled.list(chunk_size=0)
+
+
+def test_chunks_from_asyncio(filled: Any) -> None:
+    async def run() -> list[int]:
+        return [len(chunk) async for chunk in filled.list(chunk_size=4)]
+
+    assert asyncio.run(run()) == [4, 3]
+
+    async def collect() -> Any:
+        return await filled.list().collect_async()
+
+    assert _paths(asyncio.run(collect())) == sorted(PATHS)
+
+
+def test_list_with_delimiter(filled: Any, call: Callable[..., Any]) -> None:
+    top = call(filled, "list_with_delimiter")
+    assert sorted(top["common_prefixes"]) == ["dir", "dir2"]
+    assert _paths(top["objects"]) == ["a.txt", "dir.x", "z"]
+    below = call(filled, "list_with_delimiter", "dir")
+    assert list(below["common_prefixes"]) == ["dir/sub"]
+    assert _paths(below["objects"]) == ["dir/1", "dir/2"]
