@@ -14,10 +14,11 @@ struct cml_credentials {
     struct cml_queue *wanted_queue; /* immutable; NULL for static credentials */
     void *user_data;                /* immutable */
     struct cml_node wanted_node;
+    atomic_bool queued;   /* wanted_node is on the queue, with a reference */
     pthread_mutex_t lock; /* all below */
     struct aws_credentials *snapshot;
     uint64_t expires_ms, refresh_ms, published_ns;
-    bool wanted; /* the node is on the queue, or a refresh is under way */
+    bool wanted; /* until something is published */
     bool failed;
     char failure[512];
     struct cml_link waiters;
@@ -62,13 +63,22 @@ void cml_credentials_release(struct cml_credentials *source) {
 }
 
 void *cml_credentials_user_data_of_node(struct cml_node *node) {
-    return CML_CONTAINER_OF(node, struct cml_credentials, wanted_node)->user_data;
+    struct cml_credentials *source = CML_CONTAINER_OF(node, struct cml_credentials, wanted_node);
+    void *user_data = source->user_data;
+    atomic_store_explicit(&source->queued, false, memory_order_release);
+    cml_credentials_release(source); /* twin: s_want */
+    return user_data;
 }
 
 /* Under the lock. The refresher clears `wanted` by publishing. */
 static void s_want(struct cml_credentials *source) {
-    if (!source->wanted && source->wanted_queue != NULL) {
-        source->wanted = true;
+    if (source->wanted || source->wanted_queue == NULL) {
+        return;
+    }
+    source->wanted = true;
+    /* It may be there still, when something was published before the refresher looked. */
+    if (!atomic_exchange_explicit(&source->queued, true, memory_order_acq_rel)) {
+        cml_credentials_acquire(source); /* the node's; twin: cml_credentials_user_data_of_node */
         cml_queue_push(source->wanted_queue, &source->wanted_node);
     }
 }

@@ -36,7 +36,7 @@ struct cml_credentials;
 struct cml_credentials *cml_credentials_new(struct cml_queue *wanted, void *user_data);
 void cml_credentials_acquire(struct cml_credentials *source);
 void cml_credentials_release(struct cml_credentials *source);
-void *cml_credentials_user_data_of_node(struct cml_node *node);
+void *cml_credentials_user_data_of_node(struct cml_node *node); /* once for each node taken: gives its reference back */
 /* access_key may be NULL for anonymous. expires_ms: Unix time in ms, 0 for never; refresh_ms: when to ask anew. */
 void cml_credentials_publish(struct cml_credentials *source, const char *access_key, const char *secret,
                              const char *token, uint64_t expires_ms, uint64_t refresh_ms);

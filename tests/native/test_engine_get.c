@@ -129,7 +129,7 @@ static void s_gets(const char *path, size_t size, unsigned tries) {
 static void s_fails(const char *path, int error, unsigned tries) {
     struct call call;
     uint8_t *room;
-    check_section = path;
+    check_detail = path;
     CHECK_ERROR(s_get(&call, path, &room, 400000), error);
     CHECK_EQ(atomic_load(&attempts), tries);
     call_free(&call);
@@ -260,7 +260,6 @@ static void test_failures(void) {
     s_fails("/503", CML_ERR_STATUS, 4);
     s_fails("/404", CML_ERR_STATUS, 1);
     s_fails("/304", CML_ERR_STATUS, 1);
-    check_section = "answers that are errors, at once or after all retries";
     struct call call;
     uint8_t *room;
     struct cml_response_view view;

@@ -18,11 +18,11 @@
 
 static atomic_uint check_failures;
 static atomic_ulong check_count;
-static const char *check_section = "";
+static const char *check_section = "", *check_detail = ""; /* what is being looked at; for failures */
 
 static MAYBE_UNUSED void check_failed(const char *file, int line, const char *what) {
     if (atomic_fetch_add(&check_failures, 1) < 50) {
-        fprintf(stderr, "FAILED %s:%d [%s] %s\n", file, line, check_section, what);
+        fprintf(stderr, "FAILED %s:%d [%s] %s %s\n", file, line, check_section, check_detail, what);
     }
 }
 
@@ -80,6 +80,7 @@ static MAYBE_UNUSED void check_end_section(void) {
 static MAYBE_UNUSED void section(const char *name) {
     check_end_section();
     check_section = name;
+    check_detail = "";
 }
 
 static MAYBE_UNUSED int check_report(void) {
