@@ -1,0 +1,16 @@
+"""The `cumulo` command: objects and files between S3 and local disks. It needs the extra `cli`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command, or say what is missing for it."""
+    try:
+        from .app import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "rich"):
+            raise
+        sys.exit(f"cumulo: the command needs the package {error.name}; install it with: pip install 'cumulo[cli]'")
+    app()

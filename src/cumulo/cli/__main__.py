@@ -1,0 +1,5 @@
+"""`python -m cumulo.cli`, the same as `cumulo`."""
+
+from . import main
+
+main()

@@ -1,0 +1,187 @@
+"""Copies one object. Memory is bounded whatever its size: content passes through in chunks, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .local import NewFile
+from .plan import Move, content_type
+
+if TYPE_CHECKING:
+    from cumulo import GetResult
+    from cumulo._types import Attributes, GetOptions
+    from cumulo.store import S3Store
+
+    from .connect import Connection
+    from .urls import Location
+
+T = TypeVar("T")
+CHUNK_BYTES = 1024 * 1024
+PART_BYTES = 5 * 1024 * 1024
+PARTS_AHEAD = 2
+STREAMED_AT_ONCE = 8
+"""Objects between two buckets that are held in parts at a time, whatever the concurrency."""
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """`asyncio.to_thread`, but a cancel waits until the thread is done with the file."""
+    task = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+class Transfers:
+    """Copies objects over one connection; `moved` hears of every byte that has arrived."""
+
+    def __init__(self, connection: Connection, kind: str | None, moved: Callable[[int], None]) -> None:
+        self._connection = connection
+        self._content_type = kind
+        self._moved = moved
+        self._streams = asyncio.Semaphore(STREAMED_AT_ONCE)
+
+    async def run(self, move: Move) -> None:
+        """Copy it."""
+        if move.source.kind == "s3":
+            await (self._download(move) if move.target.kind == "local" else self._copy(move))
+        elif move.target.kind == "s3":
+            await self._upload(move)
+        else:
+            await in_thread(_copy_file, move)
+            self._moved(move.size)
+
+    async def _upload(self, move: Move) -> None:
+        store = self._connection.store(move.target.bucket)
+        await store.put_async(move.target.path, Path(move.source.path), attributes=self._attributes(move.source.path))
+        self._moved(move.size)
+
+    def _attributes(self, name: str) -> Attributes:
+        kind = self._content_type or content_type(name)
+        return {"Content-Type": kind} if kind else {}
+
+    async def _download(self, move: Move) -> None:
+        result = await self._connection.store(move.source.bucket).get_async(move.source.path)
+        size = result.meta["size"]
+        if size <= CHUNK_BYTES:
+            content = await result.bytes_async()
+            await in_thread(_write_file, move.target.path, memoryview(content), size)
+            self._moved(size)
+            return
+        file = NewFile(move.target.path)
+        try:
+            await in_thread(file.open)
+            async for chunk in self._metered(result, size):
+                await in_thread(file.write, chunk)
+            await in_thread(file.commit, size)
+        finally:
+            file.discard()
+
+    async def _metered(self, result: GetResult, size: int) -> AsyncIterator[bytes]:
+        seen = 0
+        async for chunk in result.stream(CHUNK_BYTES):
+            yield chunk
+            seen += len(chunk)
+            self._moved(len(chunk))
+        if seen != size:
+            raise OSError(f"{seen} bytes came instead of {size}")
+
+    async def _copy(self, move: Move) -> None:
+        source, target = move.source, move.target
+        store = self._connection.store(source.bucket)
+        if source.bucket == target.bucket and self._content_type is None:
+            await store.copy_async(source.path, target.path)
+            self._moved(move.size)
+        elif move.size > PART_BYTES:
+            async with self._streams:
+                await self._stream(store, source, target)
+        else:
+            await self._stream(store, source, target)
+
+    async def _stream(self, store: S3Store, source: Location, target: Location) -> None:
+        result = await store.get_async(source.path)
+        size = result.meta["size"]
+        attributes = {name: value for name, value in result.attributes.items() if name != "Storage-Class"}
+        if self._content_type:
+            attributes["Content-Type"] = self._content_type
+        await self._connection.store(target.bucket).put_async(
+            target.path,
+            self._metered(result, size),
+            attributes=attributes,
+            chunk_size=max(PART_BYTES, -(-size // 10_000)),  # S3 has no more parts than that
+            max_concurrency=PARTS_AHEAD,
+        )
+
+
+def _write_file(path: str, content: memoryview, size: int) -> None:
+    with NewFile(path) as file:
+        file.write(content)
+        file.commit(size)
+
+
+def _copy_file(move: Move) -> None:
+    with open(move.source.path, "rb") as source, NewFile(move.target.path) as file:
+        while content := source.read(CHUNK_BYTES):
+            file.write(content)
+        file.commit()
+
+
+# -- stdin and stdout: one object, on the calling thread, where Ctrl-C finds it whatever it waits for
+
+
+def from_stdin(connection: Connection, target: Location, kind: str | None) -> None:
+    """Write what comes on stdin, until it ends."""
+    if target.kind == "s3":
+        kind = kind or content_type(target.path)
+        attributes: Attributes = {"Content-Type": kind} if kind else {}
+        connection.store(target.bucket).put(target.path, sys.stdin.buffer, attributes=attributes)
+        return
+    with NewFile(target.path) as file:
+        while content := os.read(sys.stdin.fileno(), CHUNK_BYTES):
+            file.write(content)
+        file.commit()
+
+
+def to_stdout(connection: Connection, source: Location, span: tuple[int, int | None] | int | None = None) -> None:
+    """Write an object, or a range of it, to stdout."""
+    output = sys.stdout.buffer
+    if source.kind == "stream":
+        shutil.copyfileobj(sys.stdin.buffer, output)
+    elif source.kind == "local":
+        for content in _file_chunks(source.path, span):
+            output.write(content)
+    else:
+        result = connection.store(source.bucket).get(source.path, options=_options(span))
+        for content in result.stream(CHUNK_BYTES):
+            output.write(content)
+    output.flush()
+
+
+def _options(span: tuple[int, int | None] | int | None) -> GetOptions | None:
+    if span is None:
+        return None
+    if isinstance(span, int):
+        return {"range": {"suffix": span}}
+    start, end = span
+    return {"range": {"offset": start} if end is None else (start, end)}
+
+
+def _file_chunks(path: str, span: tuple[int, int | None] | int | None) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        left: int | None = None
+        if isinstance(span, int):
+            file.seek(max(0, file.seek(0, 2) - span))
+        elif span is not None:
+            start, end = span
+            file.seek(start)
+            left = None if end is None else end - start
+        while content := file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)):
+            yield content
+            left = None if left is None else left - len(content)
