@@ -143,6 +143,7 @@ cdef extern from "engine/engine.h" nogil:
     bint cml_request_feed(cml_request *request, void *data, size_t capacity)
     void cml_request_revoke(cml_request *request)
     void cml_request_cancel(cml_request *request)
+    void cml_request_after_fork_in_child(cml_request *request)
 
     struct cml_progress:
         bint headers_ready

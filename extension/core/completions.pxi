@@ -6,7 +6,7 @@
 #
 # A request under way is pinned (in `_pinned`) until its end has been drained, since the engine still uses its memory.
 # When a queue's owner goes away first (a loop that was closed, a thread that ended), the queue is kept in `_orphans`
-# and drained by whoever comes by.
+# and drained by whoever comes by: that ends its requests, but nobody is told of it any more.
 
 cdef set _pinned = set()
 cdef list _orphans = []
@@ -17,6 +17,7 @@ cdef class Queue:
     cdef cml_queue *c
     cdef uint64_t generation
     cdef Py_ssize_t pending  # requests submitted here whose end has not been drained
+    cdef bint abandoned      # its owner is gone
     cdef object __weakref__
 
     def __cinit__(self, bint with_descriptor=False):
@@ -26,17 +27,15 @@ cdef class Queue:
         self.generation = cml_runtime_generation()
 
     def __dealloc__(self):
-        if self.pending > 0 and self.generation == cml_runtime_generation():
-            _adopt(self.c)
-        else:
-            cml_queue_release(self.c)
+        cml_queue_release(self.c)
 
     def fileno(self):
         return cml_queue_fd(self.c)
 
     def poke(self):
         """Wake the reader."""
-        cml_queue_poke(self.c)
+        if self.generation == cml_runtime_generation():  # else a thread of the parent's may hold its lock for ever
+            cml_queue_poke(self.c)
 
     def drain(self):
         """Hand out all news that has come. Never raises: what a callback raises is reported as unraisable."""
@@ -52,6 +51,10 @@ cdef class Queue:
                 _news_of(c, last)
                 cml_request_release(c)
             node = following
+
+    cdef bint is_deaf(self):
+        # At exit, the event loop of a daemon thread: see core/runtime.pxi.
+        return cml_queue_fd(self.c) >= 0 and _in_daemon()
 
     cdef bint wait(self, int timeout_ms):
         cdef bint ready
@@ -79,11 +82,19 @@ class _Unraisable:
         self.err_msg, self.object = "Exception ignored in a callback of", request
 
 
-cdef void _adopt(cml_queue *c) noexcept:
-    cdef Queue orphan = Queue.__new__(Queue)
-    cml_queue_release(orphan.c)
-    orphan.c = c
-    _orphans.append(orphan)
+class _Owner:
+    # Lives and dies with the loop or thread that drains a queue.
+
+    __slots__ = ("queue",)
+
+    def __init__(self, queue):
+        self.queue = queue
+
+    def __del__(self):
+        cdef Queue queue = self.queue
+        queue.abandoned = True
+        if queue.pending > 0 and queue.generation == cml_runtime_generation():
+            _orphans.append(queue)
 
 
 cdef int _drain_orphans() except -1:
@@ -102,6 +113,7 @@ cdef Queue _thread_queue():
             _drain_orphans()
         queue = Queue()
         _threads.queue = queue
+        _threads.owner = _Owner(queue)
     return queue
 
 
@@ -119,6 +131,7 @@ cdef Queue _loop_queue(loop):
         queue = Queue(True)
         loop.add_reader(queue.fileno(), _drain_of(queue))
         loop._cumulo_queue = queue
+        loop._cumulo_owner = _Owner(queue)
     return queue
 
 

@@ -2,6 +2,8 @@
 #
 # Fork: the child forgets the parent's runtime and whatever was under way on it; requests that were pending there fail
 # in the child (the parent goes on with its own). Exit: requests under way are ended, and we wait at most a second.
+# Threads that are left then are daemons, and what goes wrong in them would be printed while the interpreter goes away:
+# their calls end them with SystemExit, which threading ignores, and their event loops hear nothing more.
 
 cdef dict _settings = {"threads": 0, "connections": 0, "memory_bytes": 0}
 cdef bint _exiting = False
@@ -12,8 +14,7 @@ cdef int _ensure_runtime() except -1:
     cdef int error
     if cml_runtime_running():
         return 0
-    if _exiting:
-        raise RuntimeError("the interpreter is exiting: no new transfers")
+    _refuse_at_exit()
     options.threads = _settings["threads"] or _default_threads()
     options.max_connections = _settings["connections"] or _default_connections()
     if _settings["memory_bytes"]:
@@ -66,7 +67,10 @@ def runtime_stats():
 
 
 def live_objects():
-    """Counts of native objects that are alive, for leak checks."""
+    """Counts of native objects that are alive, for leak checks. What has ended unseen on this thread is not."""
+    cdef Queue queue = getattr(_threads, "queue", None)
+    if queue is not None and queue.generation == cml_runtime_generation():
+        queue.drain()
     _drain_orphans()
     _thread_queue().drain()
     return {
@@ -83,6 +87,23 @@ def generation():
 def _after_fork_in_child():
     cml_runtime_after_fork_in_child()
     _fail_inherited()
+
+
+cdef int _refuse_at_exit() except -1:
+    if _exiting:
+        _end_daemon()
+        raise RuntimeError("the interpreter is exiting: no new transfers")
+    return 0
+
+
+cdef bint _in_daemon():
+    return threading.get_ident() != threading.main_thread().ident
+
+
+cdef int _end_daemon() except -1:
+    if _in_daemon():
+        raise SystemExit("the interpreter is exiting")
+    return 0
 
 
 def _at_exit():

@@ -215,6 +215,11 @@ void cml_request_revoke(struct cml_request *request) {
     pthread_mutex_unlock(&request->lock);
 }
 
+void cml_request_after_fork_in_child(struct cml_request *request) {
+    pthread_mutex_init(&request->lock, NULL);
+    cml_request_revoke(request);
+}
+
 void cml_request_progress(struct cml_request *request, struct cml_progress *out) {
     pthread_mutex_lock(&request->lock);
     out->headers_ready = request->headers_ready;

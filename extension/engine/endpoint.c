@@ -193,6 +193,9 @@ static void s_drop_idle(struct cml_connection *connection) {
 static void s_connect_failed(struct cml_connection *connection, int error_code) {
     struct cml_endpoint_shard *home = connection->home;
     home->connecting[connection->windowed]--;
+    if (cml_error_from_crt(error_code, true) != CML_ERR_DNS) {
+        atomic_store_explicit(&home->endpoint->found, true, memory_order_relaxed);
+    }
     bool no_descriptors = error_code == AWS_ERROR_MAX_FDS_EXCEEDED && home->open > 1;
     struct cml_link *waiting = &home->waiting[connection->windowed];
     struct cml_request *unlucky = NULL;
@@ -242,6 +245,7 @@ static void _on_connection_setup(struct aws_http_connection *http, int error_cod
     }
     home->connecting[connection->windowed]--;
     connection->http = http;
+    atomic_store_explicit(&home->endpoint->found, true, memory_order_relaxed);
     atomic_fetch_add_explicit(&home->endpoint->connections_opened, 1, memory_order_relaxed);
     cml_link_push_front(&home->idle[connection->windowed], &connection->idle_link);
     connection->idle_since_ns = cml_now_ns();

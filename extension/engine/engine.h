@@ -145,6 +145,8 @@ bool cml_request_feed(struct cml_request *request, void *data, size_t capacity);
 /* From its return on the engine touches neither destination nor source memory of the caller. */
 void cml_request_revoke(struct cml_request *request);
 void cml_request_cancel(struct cml_request *request); /* revokes, and stops the transfer */
+/* For one that was under way: its lock may be held by a thread that does not exist here. Nothing moves it any more. */
+void cml_request_after_fork_in_child(struct cml_request *request);
 
 struct cml_progress {
     bool headers_ready;

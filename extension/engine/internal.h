@@ -122,6 +122,7 @@ struct cml_endpoint {
     uint32_t connect_timeout_ms, idle_timeout_ms;
     uint32_t max_per_shard;
     uint32_t shard_count; /* how many of the runtime's shards it uses */
+    atomic_bool found; /* the host's name has led to an address */
     atomic_llong clock_skew_s; /* server's clock minus ours, learned from RequestTimeTooSkewed */
     atomic_ullong connections_opened;
     struct cml_endpoint_shard shards[];

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define FREE_RETRIES 8 /* on connections that were dead when taken from the pool */
-#define DNS_RETRIES 2  /* on "try again" from the name server */
+#define DNS_RETRIES 2  /* while the host has never been found */
 
 bool cml_signs(const struct cml_request *request) {
     return request->client->credentials != NULL && !(request->flags & CML_FLAG_UNSIGNED);
@@ -207,6 +207,16 @@ static bool s_auth_may_heal(struct cml_request *request) {
     return about_credentials && cml_credentials_reject(request->client->credentials);
 }
 
+/* The name server failed, which is not to say that there is no such host; and the CRT's resolver says the same for a
+ * moment when the only address it knows has refused connections for its time to live. */
+static bool s_name_may_resolve(const struct cml_request *request) {
+    if (request->pending_crt != AWS_IO_DNS_QUERY_FAILED && request->pending_crt != AWS_IO_DNS_QUERY_AGAIN) {
+        return false;
+    }
+    return atomic_load_explicit(&request->client->endpoint->found, memory_order_relaxed) ||
+           request->failures < DNS_RETRIES;
+}
+
 /* Whether another attempt may help, and how long to wait before it. */
 bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     struct cml_client *client = request->client;
@@ -230,8 +240,8 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     bool heals = error == CML_ERR_STATUS
                      ? cml_status_is_retryable(&request->current, request->error_body, request->error_len)
                      : cml_error_is_retryable(error);
-    if (error == CML_ERR_DNS && request->pending_crt == AWS_IO_DNS_QUERY_AGAIN) {
-        heals = request->failures < DNS_RETRIES;
+    if (error == CML_ERR_DNS) {
+        heals = s_name_may_resolve(request);
     }
     uint64_t elapsed = cml_now_ns() - request->started_ns;
     int32_t retry_after = error == CML_ERR_STATUS ? request->current.retry_after_s : -1;

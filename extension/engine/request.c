@@ -100,6 +100,8 @@ static void s_finish(struct cml_request *request, enum cml_action action, int er
     request->crt_error = crt_error;
     request->headers_ready = request->headers_ready || error == CML_OK;
     request->finished = true;
+    /* At exit the stream is left to itself, and an upload's source is about to go away. */
+    request->revoked = request->revoked || error == CML_ERR_SHUTDOWN;
     if (error == CML_OK && request->spill_len == 0) {
         cml_body_finish(request);
     }

@@ -7,9 +7,11 @@ cdef object _make_error = None  # exception of a failed request, set by the pack
 
 
 def set_error_factory(factory):
-    """Register what turns a failed `Request` into an exception."""
+    """Register what turns a failed `Request` into an exception; returns what did so before."""
     global _make_error
+    before = _make_error
     _make_error = factory
+    return before
 
 
 cdef class Request:
@@ -95,10 +97,11 @@ cdef class Request:
         """Start. News goes to `queue`; `waiter` is called when it is drained."""
         if self.generation != cml_runtime_generation():
             raise RuntimeError("this request was made before a fork")
-        if _exiting:
-            raise RuntimeError("the interpreter is exiting: no new transfers")
         self.queue = queue
         queue.pending += 1
+        if _exiting and queue.is_deaf():
+            return
+        _refuse_at_exit()
         self.submitted = True
         _pinned.add(self)
         cml_request_submit(self.c, queue.c)
@@ -155,6 +158,8 @@ cdef class Request:
         cml_request_progress(self.c, &progress)
         if last:
             self.end()
+        if self.queue.abandoned or (_exiting and progress.error == CML_ERR_SHUTDOWN and self.queue.is_deaf()):
+            return
         if self.is_range:
             self.resolve_range(&progress)
         elif self.waiter is not None:
@@ -170,6 +175,7 @@ cdef class Request:
 
     cdef forked(self):
         self.has_forked = True
+        cml_request_after_fork_in_child(self.c)
         if self.waiter is None:
             return
         if self.is_range:
@@ -220,6 +226,8 @@ cdef class Request:
     def raise_if_failed(self):
         """Raise the exception for the failure, if there was one."""
         if self.error is not None:
+            if _exiting:
+                _end_daemon()
             raise _make_error(self)
 
     @property
@@ -359,8 +367,9 @@ class _RangeFuture(asyncio.Future):
     def cancel(self, msg=None):
         if not super().cancel(msg):
             return False
-        request = self.__dict__.pop("request", None)
+        request = getattr(self, "request", None)
         if request is not None:
+            self.request = None
             request.cancel()
         return True
 
