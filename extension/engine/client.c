@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LARGE_UPLOAD (1 << 20)
 #define FULL_SHARD 256 /* requests under way on a shard before the next shard is used */
 
 static char *s_copy(const char *text) {
@@ -205,13 +206,16 @@ void *cml_request_user_data(const struct cml_request *request) {
     return request->user_data;
 }
 
-/* The first shard that is not full: a few busy connections on one loop cost less than the same spread over many. */
-static struct cml_shard *s_choose_shard(const struct cml_endpoint *endpoint) {
+/* Small requests go to the first shard that is not full: a few busy connections on one loop cost less than the same
+ * spread over many. Large uploads go where the least is under way: their hashing and encryption want processors. */
+static struct cml_shard *s_choose_shard(const struct cml_request *request) {
+    const struct cml_endpoint *endpoint = request->client->endpoint;
     struct cml_shard *shards = endpoint->runtime->shards, *least = &shards[0];
+    bool large = request->body_length >= LARGE_UPLOAD;
     uint32_t fewest = UINT32_MAX;
     for (uint32_t i = 0; i < endpoint->shard_count; ++i) {
         uint32_t busy = atomic_load_explicit(&shards[i].in_flight, memory_order_relaxed);
-        if (busy < FULL_SHARD) {
+        if (busy < FULL_SHARD && !large) {
             return &shards[i];
         }
         if (busy < fewest) {
@@ -225,7 +229,7 @@ static struct cml_shard *s_choose_shard(const struct cml_endpoint *endpoint) {
 void cml_request_submit(struct cml_request *request, struct cml_queue *queue) {
     request->queue = queue;
     cml_queue_acquire(queue);
-    request->shard = s_choose_shard(request->client->endpoint);
+    request->shard = s_choose_shard(request);
     atomic_fetch_add_explicit(&request->shard->in_flight, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&request->client->requests, 1, memory_order_relaxed);
     cml_request_acquire(request); /* the engine's reference; twin: s_finish in request.c */

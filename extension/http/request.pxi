@@ -25,6 +25,7 @@ cdef class Request:
     cdef Py_ssize_t target_size
     cdef Py_buffer source
     cdef bint has_source, is_range, submitted, ended
+    cdef tuple seen             # the response, once read
     cdef object keep            # what must live as long: a file, pieces of a stream
     cdef Py_ssize_t pieces_taken
     cdef bint has_forked
@@ -234,8 +235,18 @@ cdef class Request:
     def response(self):
         """(status, headers with lower-case names, content_length or None, (start, end, total) or None)"""
         cdef cml_response_view view
-        cml_request_response(self.c, &view)
-        return _view(&view)
+        if self.seen is None:
+            cml_request_response(self.c, &view)
+            if not self.headers_ready:
+                return _view(&view)
+            self.seen = _view(&view)  # it does not change any more
+        return self.seen
+
+    @property
+    def headers_ready(self):
+        cdef cml_progress p
+        cml_request_progress(self.c, &p)
+        return p.headers_ready
 
     @property
     def failure(self):

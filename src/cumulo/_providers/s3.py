@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from cumulo._errors import Context
+from cumulo._errors import Context, of_document
 
 from cumulo._native import Client, Request, checksum, encode_path, parse_list_page, xml_fields
 from cumulo._operations.get import Wanted
-from cumulo.exceptions import GenericError, NotFoundError, PermissionDeniedError
+from cumulo.exceptions import GenericError
 
 from .base import Listing, PutPlan
 
@@ -189,7 +190,7 @@ class S3Provider:
 
     def can_bulk_delete(self, path: str) -> bool:
         """XML 1.0 has no way to write most control characters: such keys are deleted one by one."""
-        return not _NOT_XML.search(path)
+        return not _NOT_XML.search(self._keys.key(path))
 
     def bulk_delete(self, paths: Sequence[str]) -> Request:
         body = _delete_xml([self._keys.key(path) for path in paths]).encode()
@@ -269,8 +270,7 @@ class S3Provider:
         return {"e_tag": headers.get("etag"), "version": headers.get("x-amz-version-id")}
 
     def upload_id(self, request: Request) -> str:
-        fields = dict(xml_fields(request.take_body()))
-        upload_id = fields.get("InitiateMultipartUploadResult/UploadId")
+        upload_id = dict(self._fields(request)).get("InitiateMultipartUploadResult/UploadId")
         if not upload_id:
             raise self._bad_answer(request, "an upload id")
         return upload_id
@@ -279,15 +279,16 @@ class S3Provider:
         headers = request.response[1]
         etag = headers.get("etag")
         if etag is None:  # a part that was copied says it in its body
-            etag = dict(xml_fields(request.take_body())).get("CopyPartResult/ETag")
+            etag = dict(self._fields(request)).get("CopyPartResult/ETag")
         if not etag:
             raise self._bad_answer(request, "an ETag")
         header = _CHECKSUM_HEADERS.get(self._checksum or "")
         return Part(number, etag, headers.get(header) if header else None)
 
     def completed(self, request: Request) -> PutResult:
-        fields = dict(xml_fields(request.take_body()))
-        etag = fields.get("CompleteMultipartUploadResult/ETag")
+        etag = dict(self._fields(request)).get("CompleteMultipartUploadResult/ETag")
+        if not etag:
+            raise self._bad_answer(request, "an ETag")
         return {"e_tag": etag, "version": request.response[1].get("x-amz-version-id")}
 
     def is_completed_as(self, head: Request, parts: Sequence[Part]) -> bool:
@@ -300,9 +301,17 @@ class S3Provider:
                 return False
         return found == f"{digest.hexdigest()}-{len(parts)}"
 
+    def check_copied(self, request: Request) -> None:
+        """A copy is done when the server says so in the body: 200 comes before."""
+        if "CopyObjectResult/ETag" not in dict(self._fields(request)):
+            raise self._bad_answer(request, "an ETag")
+
     def check_bulk_deleted(self, request: Request) -> None:
         error: dict[str, str] = {}
-        for name, text in [*xml_fields(request.take_body()), ("DeleteResult/Error/Key", "")]:
+        fields = self._fields(request)
+        if not all(name.startswith("DeleteResult") for name, _ in fields):
+            raise self._bad_answer(request, "what was deleted")
+        for name, text in [*fields, ("DeleteResult/Error/Key", "")]:
             if not name.startswith("DeleteResult/Error/"):
                 continue
             field = name.rpartition("/")[2]
@@ -315,18 +324,20 @@ class S3Provider:
         code = error.get("Code", "")
         if code in ("", "NoSuchKey"):
             return
-        kind = (
-            PermissionDeniedError
-            if code == "AccessDenied"
-            else NotFoundError
-            if code == "NoSuchBucket"
-            else GenericError
-        )
-        key = error.get("Key", "").removeprefix(self._keys.strip)
-        raise kind(
-            f"delete {key!r} in {self._store!r}: {code}: {error.get('Message', '')}",
-            operation="delete", store=repr(self._store), path=key, code=code, status=200, attempts=request.attempts,
-        )  # fmt: skip
+        path = error.get("Key", "").removeprefix(self._keys.strip)
+        raise of_document(request, Context(self._store, "delete", path), code, error.get("Message", ""))
+
+    def _fields(self, request: Request) -> list[tuple[str, str]]:
+        """The fields of a small document. An error, or what is no XML, in a 200 is raised."""
+        body = request.take_body()
+        try:
+            fields = xml_fields(body)
+        except ValueError as error:
+            raise self._bad_answer(request, f"a readable body ({error})") from error
+        found = dict(fields)
+        if "Error/Code" in found:
+            raise of_document(request, request.context, found["Error/Code"], found.get("Error/Message", ""))
+        return fields
 
     def listing(self, request: Request) -> Listing:
         body = request.take_body()
@@ -340,6 +351,7 @@ class S3Provider:
         return GenericError(
             f"{context.operation} {context.path!r} in {self._store!r}: the server's answer lacks {what}",
             operation=context.operation, store=repr(self._store), path=context.path, status=request.response[0],
+            attempts=request.attempts,
         )  # fmt: skip
 
 
@@ -347,9 +359,14 @@ def _version(wanted: Wanted) -> str:
     return "versionId=" + quote(wanted.version, safe="") if wanted.version is not None else ""
 
 
+@lru_cache(maxsize=256)
+def _parsed_date(text: str) -> datetime:
+    return parsedate_to_datetime(text)
+
+
 def _http_date(path: str, text: str | None) -> datetime:
     try:
-        return parsedate_to_datetime(text or "")
+        return _parsed_date(text or "")
     except ValueError:
         raise GenericError(f"{path!r}: the server gives no readable Last-Modified ({text!r})", path=path) from None
 

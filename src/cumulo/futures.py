@@ -1,0 +1,98 @@
+"""The verbs as functions that return `concurrent.futures.Future`s: `get(store, path)` is `store.futures.get(path)`.
+
+One thread of the process hands the results out. Cancelling a future stops its transfer on the wire; a callback may wait
+for other futures of this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from cumulo.store._base import DEFAULT_COALESCE, DEFAULT_PUT_CHUNK, DEFAULT_PUT_CONCURRENCY, ObjectStoreMethods
+
+if TYPE_CHECKING:
+    from ._native import Bytes
+    from ._result import GetResult
+    from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
+
+
+__all__ = ["copy", "delete", "get", "get_range", "get_ranges", "head", "list_with_delimiter", "put", "rename"]
+
+
+def get(store: ObjectStoreMethods, path: str, *, options: GetOptions | None = None) -> Future[GetResult]:
+    """`get` of the store."""
+    return store.futures.get(path, options=options)
+
+
+def get_range(
+    store: ObjectStoreMethods, path: str, *, start: int, end: int | None = None, length: int | None = None
+) -> Future[Bytes]:
+    """`get_range` of the store."""
+    return store.futures.get_range(path, start=start, end=end, length=length)
+
+
+def get_ranges(
+    store: ObjectStoreMethods,
+    path: str,
+    *,
+    starts: Sequence[int],
+    ends: Sequence[int] | None = None,
+    lengths: Sequence[int] | None = None,
+    coalesce: int = DEFAULT_COALESCE,
+) -> Future[list[Bytes]]:
+    """`get_ranges` of the store."""
+    return store.futures.get_ranges(path, starts=starts, ends=ends, lengths=lengths, coalesce=coalesce)
+
+
+def head(store: ObjectStoreMethods, path: str) -> Future[ObjectMeta]:
+    """`head` of the store."""
+    return store.futures.head(path)
+
+
+def put(
+    store: ObjectStoreMethods,
+    path: str,
+    file: PutSource,
+    *,
+    attributes: Attributes | None = None,
+    tags: dict[str, str] | None = None,
+    mode: PutMode | None = None,
+    use_multipart: bool | None = None,
+    chunk_size: int = DEFAULT_PUT_CHUNK,
+    max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+) -> Future[PutResult]:
+    """`put` of the store."""
+    return store.futures.put(
+        path,
+        file,
+        attributes=attributes,
+        tags=tags,
+        mode=mode,
+        use_multipart=use_multipart,
+        chunk_size=chunk_size,
+        max_concurrency=max_concurrency,
+    )
+
+
+def delete(store: ObjectStoreMethods, paths: str | Sequence[str]) -> Future[None]:
+    """`delete` of the store."""
+    return store.futures.delete(paths)
+
+
+def copy(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
+    """`copy` of the store."""
+    return store.futures.copy(from_, to, overwrite=overwrite)
+
+
+def rename(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
+    """`rename` of the store."""
+    return store.futures.rename(from_, to, overwrite=overwrite)
+
+
+def list_with_delimiter(
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False
+) -> Future[ListResult[list[ObjectMeta]]]:
+    """`list_with_delimiter` of the store."""
+    return store.futures.list_with_delimiter(prefix, return_arrow=return_arrow)

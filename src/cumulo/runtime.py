@@ -1,0 +1,38 @@
+"""The process's transfer budget: one set of event loops, connections and buffers for all stores together.
+
+The budget gates what is fetched ahead and how many connections there are. What a caller has asked for always gets its
+memory, and what Python holds is counted but never waited for, so nothing can deadlock on it.
+"""
+
+from __future__ import annotations
+
+from cumulo import _native
+
+__all__ = ["configure", "stats"]
+
+
+def configure(*, threads: int | None = None, connections: int | None = None, memory_bytes: int | None = None) -> None:
+    """Set the process's budget; what is left out stays as it is.
+
+    Args:
+        threads: event loops, each a thread. Default: the processors this process may use, at most 4. Before the first
+            transfer only.
+        connections: open connections of the process. Default: half the limit of open files, at most 1,024. Before the
+            first transfer only. (A store's `max_connections` client option bounds those to one endpoint.)
+        memory_bytes: buffers that are fetched ahead of their consumer, and buffers kept for reuse. Default: 1 GiB.
+
+    Raises:
+        ValueError: not a positive integer.
+        RuntimeError: too late for `threads` or `connections`.
+    """
+    _native.configure(threads=threads, connections=connections, memory_bytes=memory_bytes)
+
+
+def stats() -> dict[str, int]:
+    """What the process holds now.
+
+    Returns:
+        `threads` and `connections`; `requests` under way; `buffer_bytes` in use, by Python too; `idle_buffer_bytes` kept
+        for reuse (given back after five idle seconds); `memory_bytes`, the budget.
+    """
+    return _native.runtime_stats()
