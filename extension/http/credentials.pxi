@@ -2,12 +2,10 @@
 # publishes; requests read.
 #
 # The engine asks for fresh keys by pushing a source's node onto the refresher's queue. It may do so
-# at any time while a request of a client is under way, so a client keeps its `Credentials`. Nothing
-# on the queue can dangle: the node names its source by number, not by address, and a source first
-# takes what is on the queue off it before its memory goes. All under the GIL.
+# at any time while a request is under way, so a client keeps its `Credentials`; and the node names
+# its source by number, not by address: a wish that comes late is nobody's. All under the GIL.
 
 cdef object _sources = weakref.WeakValueDictionary()  # number -> Credentials
-cdef list _wanted = []  # numbers taken off the queue that its reader has not seen yet
 cdef size_t _last_source = 0
 
 
@@ -19,7 +17,6 @@ cdef class Credentials:
     """
 
     cdef cml_credentials *c
-    cdef cml_queue *wanted  # NULL for static credentials
     cdef readonly uint64_t generation
     cdef public object owner  # what the refresher keeps with it
     cdef object __weakref__
@@ -31,18 +28,9 @@ cdef class Credentials:
         self.c = cml_credentials_new(wanted.c if wanted is not None else NULL, <void *>_last_source)
         if self.c == NULL:
             raise MemoryError()
-        if wanted is not None:
-            self.wanted = wanted.c
-            cml_queue_acquire(self.wanted)
-            _sources[_last_source] = self
+        _sources[_last_source] = self
 
     def __dealloc__(self):
-        if self.wanted != NULL:
-            # The clients are gone and so are their requests: nothing asks any more. What asked
-            # before is taken off the queue; others' wishes among it need their wake-up again.
-            if self.generation == cml_runtime_generation() and _collect_wanted(self.wanted):
-                cml_queue_poke(self.wanted)
-            cml_queue_release(self.wanted)
         cml_credentials_release(self.c)
 
     cdef int check_generation(self) except -1:
@@ -52,18 +40,14 @@ cdef class Credentials:
 
     def publish(self, access_key_id, secret_access_key="", session_token=None, *, expires_ms=0,
                 refresh_ms=0):
-        """New keys; an access key of None means anonymous. Times are Unix ms, 0 for never.
-
-        With a queue, only as the answer to having been wanted, and once: the node must be off the
-        queue when it is cleared for the next time.
-        """
+        """New keys; an access key of None means anonymous. Times are Unix ms, 0 for never."""
         cdef list kept = []
         self.check_generation()
         cml_credentials_publish(self.c, _text(access_key_id, kept), _text(secret_access_key, kept),
                                 _text(session_token, kept), expires_ms, refresh_ms)
 
     def publish_failure(self, message):
-        """No keys could be had: what waits fails with this message. Called as `publish` is."""
+        """No keys could be had: what waits fails with this message."""
         cdef list kept = []
         self.check_generation()
         cml_credentials_publish_failure(self.c, _text(message, kept))
@@ -77,22 +61,15 @@ cdef class Credentials:
         return text.decode("utf-8", "replace")
 
 
-cdef bint _collect_wanted(cml_queue *queue):
-    # Makes only integers, so no garbage collection can start: it runs where a source is taken down.
-    cdef cml_node *node = cml_queue_take_all(queue)
-    cdef cml_node *following
-    while node != NULL:
-        following = node.next
-        _wanted.append(<size_t>cml_credentials_user_data_of_node(node))
-        node = following
-    return len(_wanted) > 0
-
-
 def take_wanted(Queue queue not None):
     """The sources that ask for fresh keys, each once: for the refresher when its queue wakes it."""
-    _collect_wanted(queue.c)
-    numbers = list(_wanted)
-    _wanted.clear()
+    cdef cml_node *node = cml_queue_take_all(queue.c)
+    cdef cml_node *following
+    cdef list numbers = []
+    while node != NULL:
+        following = node.next
+        numbers.append(<size_t>cml_credentials_user_data_of_node(node))  # gives up its reference
+        node = following
     found = [_sources.get(number) for number in numbers]
     return [source for source in found
             if source is not None and (<Credentials>source).generation == cml_runtime_generation()]
