@@ -63,7 +63,7 @@ cdef class Bytes:
         return equal
 
     def __hash__(self):
-        return hash(memoryview(self))
+        return hash(self.to_bytes())  # a memoryview's hash asks its exporter's, which is this
 
     def __reduce__(self):
         return Bytes, (self.to_bytes(),)
