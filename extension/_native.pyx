@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.number cimport PyNumber_AsSsize_t
-from libc.errno cimport errno
+from libc.errno cimport EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset, strlen
 
@@ -30,6 +30,8 @@ cdef class Request
 include "core/buffers.pxi"
 include "core/runtime.pxi"
 include "core/completions.pxi"
+include "core/files.pxi"
+include "core/logging.pxi"
 include "http/credentials.pxi"
 include "http/client.pxi"
 include "http/request.pxi"

@@ -85,6 +85,8 @@ cdef extern from "engine/engine.h" nogil:
         const char *proxy_host
         uint32_t proxy_port
         bint proxy_tls
+        const char *proxy_ca_pem
+        size_t proxy_ca_pem_len
         const char *proxy_user
         const char *proxy_password
         uint32_t max_connections
@@ -189,6 +191,14 @@ cdef extern from "engine/xml.h" nogil:
     bint cml_xml_skip(cml_xml *xml)
     size_t cml_xml_decode(const char *text, size_t length, char *out)
     bint cml_xml_is(const cml_xml *xml, const char *name)
+
+
+cdef extern from "engine/log.h" nogil:
+    struct cml_log_line:
+        int level
+        char *text
+    void cml_log_set(int level, cml_queue *reader)
+    bint cml_log_take(cml_log_line *out, uint64_t *dropped)
 
 
 cdef extern from "<aws/common/error.h>" nogil:

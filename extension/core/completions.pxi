@@ -62,6 +62,10 @@ cdef class Queue:
             ready = cml_queue_wait(self.c, timeout_ms)
         return ready
 
+    def wait_poke(self, int timeout_ms):
+        """Sleep until the queue is poked, or for as long as that."""
+        self.wait(timeout_ms)
+
     def wait_and_drain(self, int timeout_ms):
         """For a dispatcher thread: sleep until there is news, then hand it out."""
         if self.wait(timeout_ms):

@@ -65,6 +65,8 @@ struct cml_client_options {
     const char *proxy_host; /* NULL for none */
     uint32_t proxy_port;
     bool proxy_tls;
+    const char *proxy_ca_pem; /* likewise, for the connection to the proxy */
+    size_t proxy_ca_pem_len;
     const char *proxy_user;
     const char *proxy_password;
     uint32_t max_connections;

@@ -2,6 +2,7 @@
  * cancel them. Actions run on the loop's thread only; each sets the next state through s_enter.
  */
 #include "internal.h"
+#include "log.h"
 
 #include <assert.h>
 #include <aws/io/io.h>
@@ -362,6 +363,16 @@ static bool s_is_revoked(struct cml_request *request) {
     return revoked;
 }
 
+/* Without the query: it may hold a signature. */
+static void s_log(const struct cml_request *request, int level, const char *what, uint64_t ms) {
+    const char *query = memchr(request->arena, '?', request->path_len);
+    size_t length = query != NULL ? (size_t)(query - request->arena) : request->path_len;
+    cml_log_write(level, "%s %s%.*s: attempt %u: %s, status %d, %llu body bytes; %s %llu ms", request->method,
+                  request->client->host_header, (int)(length > 120 ? 120 : length), request->arena, request->attempts,
+                  cml_error_name(request->pending_error), request->current.status,
+                  (unsigned long long)request->received, what, (unsigned long long)ms);
+}
+
 static void s_retry_or_fail(struct cml_request *request, enum cml_action action) {
     uint64_t wait = 0;
     if (s_is_revoked(request)) {
@@ -377,6 +388,9 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
         request->pending_error = CML_ERR_CHANGED; /* our own If-Match, sent to go on with the body */
     }
     if (!cml_may_retry(request, &wait) || !cml_can_go_on(request)) {
+        if (cml_log_level() >= CML_LOG_INFO) {
+            s_log(request, CML_LOG_INFO, "failed after", (cml_now_ns() - request->started_ns) / 1000000);
+        }
         s_finish(request, action, request->pending_error, request->pending_crt);
         return;
     }
@@ -386,6 +400,9 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
     }
     s_enter(request, action, CML_BACKOFF);
     request->wake_ns = cml_now_ns() + wait;
+    if (cml_log_level() >= CML_LOG_INFO) {
+        s_log(request, CML_LOG_INFO, "again in", wait / 1000000);
+    }
     cml_shard_sweep_by(request->shard, request->wake_ns);
 }
 
@@ -458,6 +475,9 @@ static void s_fail(struct cml_request *request) {
 }
 
 static void s_retry(struct cml_request *request) {
+    if (request->state == CML_QUEUED) {
+        request->attempts++; /* one that found no connection */
+    }
     if (request->state == CML_PAUSED) {
         cml_link_remove(&request->wait_link);
     }

@@ -5,6 +5,7 @@
  * about a request happens on the loop's thread.
  */
 #include "internal.h"
+#include "log.h"
 
 #include <aws/auth/auth.h>
 #include <aws/checksums/checksums.h>
@@ -39,6 +40,7 @@ static void s_prepare_library(void) {
     g_aws_channel_max_fragment_size = 256 * 1024;
     aws_auth_library_init(aws_default_allocator());
     aws_checksums_library_init(aws_default_allocator());
+    cml_log_install();
     s_library_ready = true;
 }
 
@@ -66,6 +68,7 @@ static void s_shard_init(struct cml_shard *shard, struct cml_runtime *runtime, u
     aws_task_init(&shard->sweep_task, _on_sweep, shard, "cumulo_sweep");
     cml_link_init(&shard->live);
     cml_link_init(&shard->endpoints);
+    cml_link_init(&shard->to_pump);
     shard->sweep_at_ns = UINT64_MAX;
 }
 
@@ -146,6 +149,7 @@ void cml_runtime_after_fork_in_child(void) {
     s_forked = s_library_ready;
     cml_pool_reset_after_fork();
     cml_live_reset_after_fork();
+    cml_log_reset_after_fork();
 }
 
 /* ---- inbox ---- */

@@ -7,7 +7,7 @@ cdef class Client:
     cdef readonly Credentials credentials  # kept: the refresher has to find it as long as requests ask it
 
     def __cinit__(self, *, key, host, port, tls, host_header, base=b"/", headers=(), tls_verify=True, ca_pem=None,
-                  proxy_host=None, proxy_port=0, proxy_tls=False, proxy_user=None, proxy_password=None,
+                  proxy_host=None, proxy_port=0, proxy_tls=False, proxy_ca_pem=None, proxy_user=None, proxy_password=None,
                   max_connections, connect_timeout_ms, idle_timeout_ms, stall_timeout_ms, total_timeout_ms,
                   max_retries, retry_timeout_ms, backoff_init_ms, backoff_max_ms, backoff_base,
                   region=None, service="s3", sign_payload=False, s3express=False, Credentials credentials=None):
@@ -25,6 +25,8 @@ cdef class Client:
         options.proxy_host = _text(proxy_host, kept)
         options.proxy_port = proxy_port
         options.proxy_tls = proxy_tls
+        options.proxy_ca_pem = _text(proxy_ca_pem, kept)
+        options.proxy_ca_pem_len = len(kept[len(kept) - 1]) if proxy_ca_pem is not None else 0
         options.proxy_user = _text(proxy_user, kept)
         options.proxy_password = _text(proxy_password, kept)
         options.max_connections = max_connections

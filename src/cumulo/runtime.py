@@ -6,9 +6,11 @@ memory, and what Python holds is counted but never waited for, so nothing can de
 
 from __future__ import annotations
 
+import logging
+
 from cumulo import _native
 
-__all__ = ["configure", "stats"]
+__all__ = ["configure", "enable_logging", "stats"]
 
 
 def configure(*, threads: int | None = None, connections: int | None = None, memory_bytes: int | None = None) -> None:
@@ -36,3 +38,12 @@ def stats() -> dict[str, int]:
         for reuse (given back after five idle seconds); `memory_bytes`, the budget.
     """
     return _native.runtime_stats()
+
+
+def enable_logging(level: int = logging.INFO) -> None:
+    """Send the engine's events to the `cumulo` logger: retries and failures (INFO), lost connections (WARNING), more
+    (DEBUG). `level` 0 ends it. Lines name methods, hosts and keys; never queries, header values or secrets.
+
+    Until this is called, logging costs nothing. A forked child starts with it off.
+    """
+    _native.enable_logging(level, logging.getLogger("cumulo"))

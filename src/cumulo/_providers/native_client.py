@@ -32,7 +32,8 @@ def make_client(
     }
     if proxy is not None:
         connection.update(
-            proxy_host=proxy.host, proxy_port=proxy.port, proxy_tls=proxy.tls, proxy_user=proxy.user,
+            proxy_host=proxy.host, proxy_port=proxy.port, proxy_tls=proxy.tls,
+            proxy_ca_pem=_with_system_roots(client.proxy_ca_certificate), proxy_user=proxy.user,
             proxy_password=proxy.password,
         )  # fmt: skip
     key = hashlib.sha256(repr(sorted(connection.items())).encode()).hexdigest()
@@ -79,8 +80,12 @@ def _trusted(client: ClientSettings) -> bytes | None:
     elif client.root_certificate is None:
         return None
     else:
-        base = _system_roots()
+        return _with_system_roots(client.root_certificate)
     return base + b"\n" + (client.root_certificate or b"")
+
+
+def _with_system_roots(pem: bytes | None) -> bytes | None:
+    return _system_roots() + b"\n" + pem if pem is not None else None
 
 
 def _system_roots() -> bytes:
