@@ -68,7 +68,9 @@ _BY_STATUS: dict[int, type[e.BaseError]] = {
 }
 
 _BY_CODE: dict[str, type[e.BaseError]] = {
+    "AccessDenied": e.PermissionDeniedError,
     "ExpiredToken": e.UnauthenticatedError,
+    "InternalError": e.ServerError,
     "InvalidAccessKeyId": e.UnauthenticatedError,
     "InvalidToken": e.UnauthenticatedError,
     "NoSuchBucket": e.NotFoundError,
@@ -78,6 +80,7 @@ _BY_CODE: dict[str, type[e.BaseError]] = {
     "NotImplemented": e.NotSupportedError,
     "PreconditionFailed": e.PreconditionError,
     "RequestTimeTooSkewed": e.UnauthenticatedError,
+    "ServiceUnavailable": e.ServerError,
     "SignatureDoesNotMatch": e.UnauthenticatedError,
     "SlowDown": e.ThrottledError,
     "Throttling": e.ThrottledError,
@@ -125,6 +128,14 @@ def _of_status(request: Request, context: Context) -> e.BaseError:
     details = _details(context, request)
     details.update(status=status, code=code, body=body, request_id=_request_id(headers, body))
     return kind(_told(context, _status_message(status, code, headers, body), request.attempts), **details)
+
+
+def of_document(request: Request, context: Context, code: str, message: str) -> e.BaseError:
+    """The exception for an error that came in the body of a 200."""
+    status, headers, _, _ = request.response
+    details = {**_details(context, request), "status": status, "code": code, "request_id": _request_id(headers, b"")}
+    told = ": ".join(part for part in (code, message[:ERROR_TEXT_LENGTH], _HINTS.get(code)) if part)
+    return _kind(status, code, context)(_told(context, told, request.attempts), **details)
 
 
 def _kind(status: int, code: str | None, context: Context) -> type[e.BaseError]:

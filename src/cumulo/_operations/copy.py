@@ -27,7 +27,9 @@ def copy(
         yield from _copy_if_absent(provider, source, target, absent)
         return
     try:
-        yield provider.copy(source, target)
+        request = provider.copy(source, target)
+        yield request
+        provider.check_copied(request)
     except GenericError as error:
         if error.code not in ("InvalidRequest", "EntityTooLarge"):
             raise
@@ -43,7 +45,9 @@ def _copy_if_absent(provider: Provider, source: str, target: str, absent: tuple[
     if absent is not None:
         name, value, status = absent
         try:
-            yield provider.copy_if_absent(source, target, (name, value))
+            request = provider.copy_if_absent(source, target, (name, value))
+            yield request
+            provider.check_copied(request)
         except BaseError as error:
             if error.status == status and not isinstance(error, AlreadyExistsError):
                 raise AlreadyExistsError(str(error), **error.__dict__) from error

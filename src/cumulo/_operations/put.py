@@ -175,7 +175,9 @@ def _open_path(path: Path) -> FileSource:
 def _of_file(file: Any) -> Source:
     if isinstance(file, io.TextIOBase):
         raise TypeError("the file is open in text mode: open it in binary mode ('rb')")
-    if isinstance(file, (io.BufferedReader, io.FileIO)) and not file.closed:
+    # Only what reads the descriptor's own bytes: a gzip file has a descriptor too, and a tar member's is missing.
+    plain = type(file) is io.FileIO or (type(file) is io.BufferedReader and type(file.raw) is io.FileIO)
+    if plain and not file.closed:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode):
             at = file.tell()
