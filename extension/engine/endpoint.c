@@ -1,14 +1,10 @@
 /* Endpoints: the connections to one scheme, host, port, proxy and set of TLS options, spread over the shards.
  *
  * Owns the connections and the queues of requests that wait for one. Limits are divided among the shards, so that no
- * lock is shared: all of a cml_endpoint_shard happens on its loop's thread. Connections come in two kinds, with and
- * without flow control, since aws-c-http fixes that when it connects; waiting requests likewise.
- *
- * Law: whenever a connection comes, goes or fails, or a request starts to wait, cml_endpoint_pump runs; it either
- * serves the oldest waiter, opens connections for waiters, makes room (an idle connection of the other kind or of
- * another endpoint, or that of a paused response), or knows that a busy connection will come back.
+ * lock is shared: all of a cml_endpoint_shard happens on its loop's thread. Who gets a connection is serve.c's.
  */
 #include "internal.h"
+#include "log.h"
 
 #include <aws/http/proxy.h>
 #include <aws/io/socket.h>
@@ -17,15 +13,15 @@
 
 /* ---- making and sharing ---- */
 
-static struct aws_tls_ctx *s_tls_ctx(const struct cml_client_options *options) {
+static struct aws_tls_ctx *s_tls_ctx(bool verify, const char *ca_pem, size_t ca_pem_len) {
     struct aws_allocator *alloc = cml_runtime->alloc;
     struct aws_tls_ctx_options ctx_options;
     aws_tls_ctx_options_init_default_client(&ctx_options, alloc);
     aws_tls_ctx_options_set_minimum_tls_version(&ctx_options, AWS_IO_TLSv1_2);
-    aws_tls_ctx_options_set_verify_peer(&ctx_options, options->tls_verify);
+    aws_tls_ctx_options_set_verify_peer(&ctx_options, verify);
     struct aws_tls_ctx *ctx = NULL;
-    struct aws_byte_cursor pem = aws_byte_cursor_from_array(options->ca_pem, options->ca_pem_len);
-    if (options->ca_pem == NULL ||
+    struct aws_byte_cursor pem = aws_byte_cursor_from_array(ca_pem, ca_pem_len);
+    if (ca_pem == NULL ||
         aws_tls_ctx_options_override_default_trust_store(&ctx_options, &pem) == AWS_OP_SUCCESS) {
         ctx = aws_tls_client_ctx_new(alloc, &ctx_options);
     }
@@ -47,7 +43,7 @@ static char *s_copy(const char *text) {
 
 static int s_fill_tls(struct cml_endpoint *endpoint, const struct cml_client_options *options) {
     if (options->tls) {
-        endpoint->tls_ctx = s_tls_ctx(options);
+        endpoint->tls_ctx = s_tls_ctx(options->tls_verify, options->ca_pem, options->ca_pem_len);
         if (endpoint->tls_ctx == NULL || s_tls_options(&endpoint->tls_options, endpoint->tls_ctx, endpoint->host,
                                                        options->connect_timeout_ms) != AWS_OP_SUCCESS) {
             return AWS_OP_ERR;
@@ -55,7 +51,7 @@ static int s_fill_tls(struct cml_endpoint *endpoint, const struct cml_client_opt
         endpoint->tls = true;
     }
     if (options->proxy_host != NULL && options->proxy_tls) {
-        endpoint->proxy_tls_ctx = s_tls_ctx(options);
+        endpoint->proxy_tls_ctx = s_tls_ctx(options->tls_verify, options->proxy_ca_pem, options->proxy_ca_pem_len);
         if (endpoint->proxy_tls_ctx == NULL ||
             s_tls_options(&endpoint->proxy_tls_options, endpoint->proxy_tls_ctx, options->proxy_host,
                           options->connect_timeout_ms) != AWS_OP_SUCCESS) {
@@ -85,11 +81,14 @@ static void s_destroy(struct cml_endpoint *endpoint) {
 
 static void s_init_shards(struct cml_endpoint *endpoint, struct cml_runtime *runtime, uint32_t limit) {
     endpoint->shard_count = limit < runtime->shard_count ? limit : runtime->shard_count;
-    endpoint->max_per_shard = (limit + endpoint->shard_count - 1) / endpoint->shard_count;
     for (uint32_t i = 0; i < runtime->shard_count; ++i) {
         struct cml_endpoint_shard *home = &endpoint->shards[i];
         home->endpoint = endpoint;
         home->shard = &runtime->shards[i];
+        if (i < endpoint->shard_count) {
+            home->most_open = limit / endpoint->shard_count + (i < limit % endpoint->shard_count);
+        }
+        cml_link_init(&home->pump_link);
         cml_link_init(&home->link);
         cml_link_init(&home->paused);
         for (int kind = 0; kind < 2; ++kind) {
@@ -161,42 +160,25 @@ void cml_endpoint_release(struct cml_endpoint *endpoint) {
 
 /* ---- connections (loop thread) ---- */
 
-static void s_connection_free(struct cml_connection *connection) {
-    struct cml_endpoint_shard *home = connection->home;
-    struct cml_endpoint *endpoint = home->endpoint;
-    home->open--;
-    home->shard->connections--;
-    cml_link_remove(&connection->idle_link);
-    free(connection);
-    cml_live_add(CML_LIVE_CONNECTIONS, -1);
-    if (home->open == 0 && cml_link_empty(&home->waiting[0]) && cml_link_empty(&home->waiting[1])) {
-        cml_link_remove(&home->link);
-    } else {
-        cml_endpoint_pump(home);
-    }
-    cml_endpoint_release(endpoint);
-}
-
 static void _on_connection_shutdown(struct aws_http_connection *http, int error_code, void *user_data) {
-    (void)http;
     (void)error_code;
-    s_connection_free(user_data); /* no stream is left: aws-c-http completes them before this */
-}
-
-static void s_drop_idle(struct cml_connection *connection) {
-    cml_link_remove(&connection->idle_link);
-    struct aws_http_connection *http = connection->http;
-    connection->http = NULL;
-    aws_http_connection_release(http); /* shuts it down; _on_connection_shutdown follows */
+    struct cml_connection *connection = user_data;
+    bool held = connection->http != NULL; /* the server closed it while it was idle */
+    cml_endpoint_connection_gone(connection); /* no stream is left: aws-c-http completes them before this */
+    if (held) {
+        aws_http_connection_release(http);
+    }
 }
 
 static void s_connect_failed(struct cml_connection *connection, int error_code) {
     struct cml_endpoint_shard *home = connection->home;
+    CML_LOG(CML_LOG_WARN, "no connection to %s:%u: %s", home->endpoint->host, home->endpoint->port,
+            aws_error_name(error_code));
     home->connecting[connection->windowed]--;
     if (cml_error_from_crt(error_code, true) != CML_ERR_DNS) {
         atomic_store_explicit(&home->endpoint->found, true, memory_order_relaxed);
     }
-    bool no_descriptors = error_code == AWS_ERROR_MAX_FDS_EXCEEDED && home->open > 1;
+    bool no_descriptors = error_code == AWS_ERROR_MAX_FDS_EXCEEDED && cml_endpoint_wait_for_descriptors(home);
     struct cml_link *waiting = &home->waiting[connection->windowed];
     struct cml_request *unlucky = NULL;
     if (!cml_link_empty(waiting) && !no_descriptors) {
@@ -206,7 +188,7 @@ static void s_connect_failed(struct cml_connection *connection, int error_code) 
         cml_request_note(unlucky, cml_error_from_crt(error_code, true), error_code);
         cml_dispatch(unlucky, CML_ON_UNREACHABLE);
     }
-    s_connection_free(connection);
+    cml_endpoint_connection_gone(connection);
     if (unlucky != NULL) {
         cml_request_release(unlucky);
     }
@@ -245,11 +227,10 @@ static void _on_connection_setup(struct aws_http_connection *http, int error_cod
     }
     home->connecting[connection->windowed]--;
     connection->http = http;
+    connection->born_ns = cml_now_ns();
     atomic_store_explicit(&home->endpoint->found, true, memory_order_relaxed);
     atomic_fetch_add_explicit(&home->endpoint->connections_opened, 1, memory_order_relaxed);
-    cml_link_push_front(&home->idle[connection->windowed], &connection->idle_link);
-    connection->idle_since_ns = cml_now_ns();
-    cml_endpoint_pump(home);
+    cml_endpoint_now_idle(connection);
 }
 
 static void s_proxy_options(struct cml_endpoint *endpoint, struct aws_http_proxy_options *proxy) {
@@ -265,7 +246,7 @@ static void s_proxy_options(struct cml_endpoint *endpoint, struct aws_http_proxy
     }
 }
 
-static void s_connect(struct cml_endpoint_shard *home, bool windowed) {
+void cml_endpoint_connect(struct cml_endpoint_shard *home, bool windowed) {
     struct cml_endpoint *endpoint = home->endpoint;
     struct cml_connection *connection = calloc(1, sizeof(*connection));
     connection->home = home;
@@ -275,7 +256,6 @@ static void s_connect(struct cml_endpoint_shard *home, bool windowed) {
     home->open++;
     home->connecting[windowed]++;
     home->shard->connections++;
-    home->last_connect_start_ns = cml_now_ns();
     cml_live_add(CML_LIVE_CONNECTIONS, 1);
 
     struct aws_socket_options socket = {
@@ -308,124 +288,5 @@ static void s_connect(struct cml_endpoint_shard *home, bool windowed) {
     options.on_shutdown = _on_connection_shutdown;
     if (aws_http_client_connect(&options) != AWS_OP_SUCCESS) {
         s_post_connect_failure(connection, aws_last_error());
-    }
-}
-
-/* ---- waiting and serving (loop thread) ---- */
-
-static bool s_serve(struct cml_endpoint_shard *home, int kind) {
-    if (cml_link_empty(&home->waiting[kind]) || cml_link_empty(&home->idle[kind])) {
-        return false;
-    }
-    struct cml_connection *connection = CML_CONTAINER_OF(home->idle[kind].next, struct cml_connection, idle_link);
-    if (!aws_http_connection_new_requests_allowed(connection->http)) {
-        s_drop_idle(connection); /* the server closed it a moment ago */
-        return true;
-    }
-    cml_link_remove(&connection->idle_link);
-    struct cml_request *request = CML_CONTAINER_OF(home->waiting[kind].next, struct cml_request, wait_link);
-    cml_request_acquire(request);
-    cml_endpoint_unwait(request);
-    request->connection = connection;
-    cml_dispatch(request, CML_ON_CONNECTION);
-    cml_request_release(request);
-    return true;
-}
-
-/* Gives up something unused so that a waiter may have its connection. The room comes when the shutdown is through. */
-static bool s_make_room(struct cml_endpoint_shard *home, int kind) {
-    if (!cml_link_empty(&home->idle[!kind])) {
-        s_drop_idle(CML_CONTAINER_OF(home->idle[!kind].prev, struct cml_connection, idle_link));
-        return true;
-    }
-    if (home->shard->connections >= home->endpoint->runtime->connections_per_shard) {
-        for (struct cml_link *link = home->shard->endpoints.next; link != &home->shard->endpoints; link = link->next) {
-            struct cml_endpoint_shard *other = CML_CONTAINER_OF(link, struct cml_endpoint_shard, link);
-            for (int k = 0; k < 2 && other != home; ++k) {
-                if (!cml_link_empty(&other->idle[k])) {
-                    s_drop_idle(CML_CONTAINER_OF(other->idle[k].prev, struct cml_connection, idle_link));
-                    return true;
-                }
-            }
-        }
-    }
-    if (!cml_link_empty(&home->paused)) {
-        struct cml_request *paused = CML_CONTAINER_OF(home->paused.next, struct cml_request, wait_link);
-        cml_link_remove(&paused->wait_link);
-        cml_dispatch(paused, CML_ON_EVICT);
-        return true;
-    }
-    return false;
-}
-
-static bool s_may_connect(const struct cml_endpoint_shard *home) {
-    return home->open < home->endpoint->max_per_shard &&
-           home->shard->connections < home->endpoint->runtime->connections_per_shard;
-}
-
-void cml_endpoint_pump(struct cml_endpoint_shard *home) {
-    for (int kind = 0; kind < 2; ++kind) {
-        while (s_serve(home, kind)) {
-        }
-        while (home->waiting_count[kind] > home->connecting[kind] && s_may_connect(home)) {
-            s_connect(home, kind);
-        }
-        if (home->waiting_count[kind] > 0 && home->connecting[kind] == 0) {
-            s_make_room(home, kind);
-        }
-    }
-}
-
-void cml_endpoint_wait(struct cml_request *request) {
-    struct cml_endpoint_shard *home = &request->client->endpoint->shards[request->shard->index];
-    int kind = request->sink == CML_SINK_STREAM;
-    if (cml_link_empty(&home->link)) {
-        cml_link_push_back(&home->shard->endpoints, &home->link);
-    }
-    cml_link_push_back(&home->waiting[kind], &request->wait_link);
-    home->waiting_count[kind]++;
-}
-
-void cml_endpoint_unwait(struct cml_request *request) {
-    struct cml_endpoint_shard *home = &request->client->endpoint->shards[request->shard->index];
-    cml_link_remove(&request->wait_link);
-    home->waiting_count[request->sink == CML_SINK_STREAM]--;
-    if (home->open == 0 && home->waiting_count[0] + home->waiting_count[1] == 0) {
-        cml_link_remove(&home->link); /* nothing here holds the endpoint any more */
-    }
-}
-
-void cml_endpoint_give_back(struct cml_connection *connection, bool reusable) {
-    struct cml_endpoint_shard *home = connection->home;
-    connection->current = NULL;
-    if (!reusable || !aws_http_connection_new_requests_allowed(connection->http)) {
-        struct aws_http_connection *http = connection->http;
-        connection->http = NULL;
-        aws_http_connection_release(http);
-        return;
-    }
-    connection->served++;
-    connection->idle_since_ns = cml_now_ns();
-    cml_link_push_front(&home->idle[connection->windowed], &connection->idle_link);
-    if (home->endpoint->idle_timeout_ms != 0) {
-        cml_shard_sweep_by(home->shard,
-                           connection->idle_since_ns + (uint64_t)home->endpoint->idle_timeout_ms * 1000000ull);
-    }
-    cml_endpoint_pump(home);
-}
-
-void cml_endpoint_sweep(struct cml_endpoint_shard *home, uint64_t now_ns, uint64_t *next_ns) {
-    uint64_t limit = (uint64_t)home->endpoint->idle_timeout_ms * 1000000ull;
-    for (int kind = 0; kind < 2 && limit != 0; ++kind) {
-        /* The list's end is the longest idle. */
-        while (!cml_link_empty(&home->idle[kind])) {
-            struct cml_connection *oldest =
-                CML_CONTAINER_OF(home->idle[kind].prev, struct cml_connection, idle_link);
-            if (oldest->idle_since_ns + limit > now_ns) {
-                *next_ns = oldest->idle_since_ns + limit < *next_ns ? oldest->idle_since_ns + limit : *next_ns;
-                break;
-            }
-            s_drop_idle(oldest);
-        }
     }
 }

@@ -59,6 +59,9 @@ struct cml_shard {
     struct aws_task sweep_task;
     uint64_t sweep_at_ns; /* UINT64_MAX when not scheduled */
     uint32_t connections; /* open or opening */
+    uint32_t leaving;     /* of these: about to go */
+    struct cml_link to_pump; /* endpoint shards something happened to */
+    bool pumping;
 };
 
 struct cml_runtime {
@@ -86,9 +89,10 @@ struct cml_connection {
     struct aws_http_connection *http;
     struct cml_request *current; /* borrowed: the request holds the connection while it uses it */
     struct cml_link idle_link;
-    uint64_t idle_since_ns;
+    uint64_t born_ns, idle_since_ns;
     uint32_t served;
     bool windowed;
+    bool leaving; /* its place will be free in a moment */
 };
 
 struct cml_endpoint_shard { /* the loop's thread only */
@@ -101,7 +105,10 @@ struct cml_endpoint_shard { /* the loop's thread only */
     uint32_t waiting_count[2];
     uint32_t connecting[2];
     uint32_t open; /* open or opening, both kinds */
-    uint64_t last_connect_start_ns;
+    uint32_t most_open;
+    uint32_t leaving;          /* of open: those about to go */
+    uint64_t connect_after_ns; /* out of descriptors until then; 0 when not */
+    struct cml_link pump_link; /* in shard->to_pump */
 };
 
 struct cml_endpoint {
@@ -120,7 +127,6 @@ struct cml_endpoint {
     struct aws_tls_connection_options proxy_tls_options;
     bool proxy_tls;
     uint32_t connect_timeout_ms, idle_timeout_ms;
-    uint32_t max_per_shard;
     uint32_t shard_count; /* how many of the runtime's shards it uses */
     atomic_bool found; /* the host's name has led to an address */
     atomic_llong clock_skew_s; /* server's clock minus ours, learned from RequestTimeTooSkewed */
@@ -136,6 +142,11 @@ void cml_endpoint_unwait(struct cml_request *request);
 void cml_endpoint_give_back(struct cml_connection *connection, bool reusable);
 void cml_endpoint_pump(struct cml_endpoint_shard *home);
 void cml_endpoint_sweep(struct cml_endpoint_shard *home, uint64_t now_ns, uint64_t *next_ns);
+/* between endpoint.c, which makes connections, and serve.c, which hands them out: */
+void cml_endpoint_connect(struct cml_endpoint_shard *home, bool windowed);
+void cml_endpoint_now_idle(struct cml_connection *connection);
+void cml_endpoint_connection_gone(struct cml_connection *connection);
+bool cml_endpoint_wait_for_descriptors(struct cml_endpoint_shard *home);
 
 /* ---- client ---- */
 struct cml_client {
@@ -264,7 +275,7 @@ struct cml_request {
     uint64_t source_at; /* how far the upload's source was read */
     bool got_headers, reused_connection;
     uint32_t attempts, failures, free_retries, auth_retries, checksum_retries;
-    uint64_t started_ns, deadline_ns, progress_ns, wake_ns;
+    uint64_t started_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
     int pending_error, pending_crt;
     enum cml_after_abort after_abort;
     bool exposed; /* body bytes were announced to the consumer: no restart from zero */
