@@ -94,9 +94,11 @@ class Source:
             text = str(error)
         else:
             text = f"{self.name} raised {type(error).__name__}: {error}".rstrip(": ")
-        if isinstance(error, RuntimeError) and "loop" in text:
-            text += " (providers run on an event loop of cumulo's own: make sessions and locks inside the provider)"
         text = self.last.redact(text) if self.last is not None else text
+        if isinstance(error, RuntimeError) and "loop" in text:
+            text = (
+                f"{text[:250]} (providers run on cumulo's own event loop: make sessions and locks inside the provider)"
+            )
         return text.replace("\0", " ").encode("utf-8", "replace")[:_MESSAGE_BYTES].decode("utf-8", "ignore")
 
 
