@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def make_client(
-    endpoint: S3Endpoint, client: ClientSettings, retry: RetrySettings, settings: S3Settings, source: Credentials | None
+    endpoint: S3Endpoint,
+    client: ClientSettings,
+    retry: RetrySettings,
+    settings: S3Settings,
+    source: Credentials | None,
+    *,
+    session: bool = False,
 ) -> Client:
     """The client of an S3 store. Clients whose connections are alike share them."""
     proxy = proxy_for(endpoint.scheme, endpoint.host, endpoint.port, client, os.environ)
@@ -56,6 +62,7 @@ def make_client(
         # Over TLS the payload needs no hash to be safe; on plain HTTP it is what protects it.
         sign_payload=signed and not endpoint.tls and not settings.unsigned_payload,
         credentials=source,
+        s3express=session,
     )
 
 

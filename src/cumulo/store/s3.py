@@ -83,10 +83,23 @@ class S3Store(ObjectStoreMethods):
         if made is None or made[0] != generation():
             source = self._source()
             client = make_client(self._endpoint, self._client_settings, self._retry, self._settings, source)
+            if source is not None and self._endpoint.service == "s3express":
+                source, client = self._session(client)
             content_type = self._client_settings.default_content_type
             provider = S3Provider(self, client, self._keys, self._settings, content_type, self._checksum)
             made = self._made = (generation(), client, provider, source)
         return made
+
+    def _session(self, client: Client) -> tuple[Credentials | None, Client]:
+        from cumulo._credentials import source_for
+        from cumulo._providers.s3_session import SessionProvider
+
+        self._session_provider = SessionProvider(self, client)  # lives as long as its keys are used
+        source = source_for(self._settings, self._session_provider)
+        made = make_client(
+            self._endpoint, self._client_settings, self._retry, self._settings, source, session=True
+        )
+        return source, made
 
     def _source(self) -> Credentials | None:
         if self._settings.skip_signature:
