@@ -231,7 +231,7 @@ class S3Provider:
         return self._request("copy", "PUT", target, query, headers=headers, error_in_200=True)
 
     def _copy_source(self, source: str) -> str:
-        return f"/{self._settings.bucket}/" + encode_path(b"", self._keys.key(source)).decode()
+        return f"/{quote(self._settings.bucket, safe='')}/" + encode_path(b"", self._keys.key(source)).decode()
 
     def _copy_headers(self) -> list[tuple[str, str]]:
         return self._customer_key("x-amz-copy-source-server-side-encryption-customer-")
