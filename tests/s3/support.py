@@ -27,11 +27,12 @@ NO_RETRY: dict[str, Any] = {"max_retries": 0}
 
 
 def fault_store(server: FaultServer, *, client_options: dict[str, Any] | None = None, **options: Any) -> S3Store:
-    """A signing store on the fault server's bucket `bucket`."""
+    """A signing store on the fault server's bucket `bucket`, unless another is named."""
     given: dict[str, Any] = {"retry_config": FAST_RETRY, "endpoint": server.url, "region": "us-east-1"}
     if not options.get("skip_signature"):
         given |= {"access_key_id": "AKIDEXAMPLE", "secret_access_key": SECRET}
-    return S3Store("bucket", client_options={"allow_http": True, **(client_options or {})}, **{**given, **options})
+    given |= {"bucket": "bucket", **options}
+    return S3Store(client_options={"allow_http": True, **(client_options or {})}, **given)
 
 
 def server_store(
