@@ -212,7 +212,7 @@ def rm(connection: Connection, locations: Sequence[Location], recursive: bool, d
                 count += len(removed)
                 if dry_run:
                     click.echo("\n".join(f"(dry run) remove {shown(str(location.at(path)))}" for path in removed))
-        except (cumulo.exceptions.BaseError, OSError) as error:  # noqa: PERF203 - the others are still to be removed
+        except (cumulo.exceptions.BaseError, OSError) as error:
             failures += 1
             click.echo(f"failed: {shown(str(location))}: {reason(error)}", err=True)
     if not quiet and not dry_run:

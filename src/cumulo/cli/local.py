@@ -68,7 +68,7 @@ class NewFile:
             self._temporary.unlink(missing_ok=True)
             self._temporary = None
 
-    def __enter__(self) -> NewFile:  # noqa: PYI034 - typing.Self is Python 3.11's
+    def __enter__(self) -> NewFile:
         self.open()
         return self
 

@@ -32,7 +32,7 @@ class Reporter:
         self._bar = None if quiet or not sys.stderr.isatty() else _bar()
         self._started = time.monotonic()
 
-    def __enter__(self) -> Reporter:  # noqa: PYI034 - typing.Self is Python 3.11's
+    def __enter__(self) -> Reporter:
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task("", total=None, files="")

@@ -32,7 +32,10 @@ async def run_all(
     tasks.append(asyncio.ensure_future(_list(moves, queue, concurrency, report)))
     ticker = asyncio.ensure_future(_tick(report))
     try:
-        await asyncio.gather(*tasks)
+        # Not gather: it would cancel the tasks a first time, and what follows a second, in the midst of their clean-up.
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
     finally:
         for task in (*tasks, ticker):
             task.cancel()
@@ -59,7 +62,7 @@ async def _work(queue: Queue, transfer: Callable[[Move], Awaitable[None]], repor
     while (move := await queue.get()) is not None:
         try:
             await transfer(move)
-        except FAILURES as error:  # noqa: PERF203 - the other objects are still to be copied
+        except FAILURES as error:
             report.failed(str(move.source), reason(error))
         else:
             report.done(f"{move.source} -> {move.target}", move.size)

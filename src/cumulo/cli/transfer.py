@@ -25,6 +25,7 @@ T = TypeVar("T")
 CHUNK_BYTES = 1024 * 1024
 PART_BYTES = 5 * 1024 * 1024
 PARTS_AHEAD = 2
+CLEAN_UP_S = 3.0
 STREAMED_AT_ONCE = 8
 """Objects between two buckets that are held in parts at a time, whatever the concurrency."""
 
@@ -39,6 +40,18 @@ async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
         raise
 
 
+async def settled(put: asyncio.Future[Any], stop: Callable[[], object]) -> None:
+    """Await a put. A cancel stops it, and waits a little until it has taken back what it had begun on the server."""
+    try:
+        await asyncio.shield(put)
+    except asyncio.CancelledError:
+        stop()
+        await asyncio.wait([put], timeout=CLEAN_UP_S)
+        if not put.cancel() and not put.cancelled():
+            put.exception()  # looked at, or asyncio would print it
+        raise
+
+
 class Transfers:
     """Copies objects over one connection; `moved` hears of every byte that has arrived."""
 
@@ -46,6 +59,7 @@ class Transfers:
         self._connection = connection
         self._content_type = kind
         self._moved = moved
+        self._stopping = False
         self._streams = asyncio.Semaphore(STREAMED_AT_ONCE)
 
     async def run(self, move: Move) -> None:
@@ -60,7 +74,10 @@ class Transfers:
 
     async def _upload(self, move: Move) -> None:
         store = self._connection.store(move.target.bucket)
-        await store.put_async(move.target.path, Path(move.source.path), attributes=self._attributes(move.source.path))
+        attributes = self._attributes(move.source.path)
+        # As a future of the background's: it is done only when an upload that was cancelled has been aborted.
+        put = store.futures.put(move.target.path, Path(move.source.path), attributes=attributes)
+        await settled(asyncio.wrap_future(put), put.cancel)
         self._moved(move.size)
 
     def _attributes(self, name: str) -> Attributes:
@@ -90,6 +107,8 @@ class Transfers:
             yield chunk
             seen += len(chunk)
             self._moved(len(chunk))
+            if self._stopping:
+                raise OSError("interrupted")
         if seen != size:
             raise OSError(f"{seen} bytes came instead of {size}")
 
@@ -97,7 +116,8 @@ class Transfers:
         source, target = move.source, move.target
         store = self._connection.store(source.bucket)
         if source.bucket == target.bucket and self._content_type is None:
-            await store.copy_async(source.path, target.path)
+            copy = store.futures.copy(source.path, target.path)
+            await settled(asyncio.wrap_future(copy), copy.cancel)
             self._moved(move.size)
         elif move.size > PART_BYTES:
             async with self._streams:
@@ -111,13 +131,17 @@ class Transfers:
         attributes = {name: value for name, value in result.attributes.items() if name != "Storage-Class"}
         if self._content_type:
             attributes["Content-Type"] = self._content_type
-        await self._connection.store(target.bucket).put_async(
+        put = self._connection.store(target.bucket).put_async(
             target.path,
             self._metered(result, size),
             attributes=attributes,
             chunk_size=max(PART_BYTES, -(-size // 10_000)),  # S3 has no more parts than that
             max_concurrency=PARTS_AHEAD,
         )
+        await settled(put, self._stop)
+
+    def _stop(self) -> None:
+        self._stopping = True
 
 
 def _write_file(path: str, content: memoryview, size: int) -> None:
