@@ -36,7 +36,7 @@ from ._local_write import Writer, move_new, remove_leftovers, sync_directory
 if TYPE_CHECKING:
     import asyncio
 
-    from cumulo._types import GetOptions, ObjectMeta, PutResult, PutSource
+    from cumulo._types import GetOptions, ObjectMeta, PutResult
 
 _READ_AT_ONCE_BYTES = 128 << 10
 """Files up to this size are read by `get` itself: thousands of results then need no descriptors."""
@@ -176,7 +176,10 @@ class LocalStore(ObjectStoreMethods):
                 os.close(file)
 
     def _caller(self, operation: str, path: str) -> Callable[..., Call]:
-        return lambda function, *arguments: self._call(operation, path, function, *arguments)
+        def call(function: Callable[..., Any], *arguments: Any) -> Call:
+            return self._call(operation, path, function, *arguments)
+
+        return call
 
     def _open(self, segments: Segments) -> tuple[int, os.stat_result]:
         with self._root.locate(segments) as place:
@@ -210,10 +213,10 @@ class LocalStore(ObjectStoreMethods):
 
     # -- writing
 
-    def _plan_put(
+    def _plan_put(  # pyright: ignore[reportIncompatibleMethodOverride] - the options by name
         self,
         path: str,
-        file: PutSource,
+        file: Any,
         *,
         attributes: Any,
         tags: Any,

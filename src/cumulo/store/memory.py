@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cumulo import _native
 from cumulo._drivers.effects import END, Call, Plan
 from cumulo._keys import Keys
 from cumulo._native import Bytes
@@ -23,12 +22,13 @@ from ._local_conditions import Checks, check_sizes, cut, failed
 
 if TYPE_CHECKING:
     from cumulo._providers.base import PutPlan
-    from cumulo._types import Attributes, GetOptions, ObjectMeta, PutResult, PutSource
+    from cumulo._types import Attributes, GetOptions, ObjectMeta, PutResult
 
 _PAGE = 1000
 _COPY_AT_ONCE_BYTES = 1 << 20
 """More than this is not copied on an event loop's thread."""
 _STREAM_PART_BYTES = 8 << 20
+_READ_STEP_BYTES = 1 << 30
 _STANDARD = {
     name.lower(): name
     for name in ("Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control",
@@ -65,6 +65,9 @@ class _Entry:
             "e_tag": self.etag,
             "version": None,
         }
+
+
+_Snapshot = Callable[[str, "str | None"], "list[tuple[str, _Entry]]"]
 
 
 class MemoryStore(ObjectStoreMethods):
@@ -116,10 +119,10 @@ class MemoryStore(ObjectStoreMethods):
 
     # -- writing
 
-    def _plan_put(
+    def _plan_put(  # pyright: ignore[reportIncompatibleMethodOverride] - the options by name
         self,
         path: str,
-        file: PutSource,
+        file: Any,
         *,
         attributes: Any,
         tags: Any,
@@ -183,7 +186,7 @@ class MemoryStore(ObjectStoreMethods):
 
     def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> Any:
         start = self._keys.offset(offset) if offset is not None else None
-        return _Pages(self, self._keys.list_prefix(prefix), start, delimiter=delimiter)
+        return _Pages(self._snapshot, self._keys.list_prefix(prefix), start, delimiter=delimiter)
 
     def _snapshot(self, prefix: str, offset: str | None) -> list[tuple[str, _Entry]]:
         with _lock:
@@ -207,8 +210,8 @@ class MemoryStore(ObjectStoreMethods):
 class _Pages:
     """The pages of one listing: what there was when the first was asked for."""
 
-    def __init__(self, store: MemoryStore, prefix: str, offset: str | None, *, delimiter: bool) -> None:
-        self._store = store
+    def __init__(self, snapshot: _Snapshot, prefix: str, offset: str | None, *, delimiter: bool) -> None:
+        self._snapshot = snapshot
         self._prefix = prefix
         self._offset = offset
         self._delimiter = delimiter
@@ -216,9 +219,10 @@ class _Pages:
         self._at = 0
 
     def next_page(self) -> Plan[Any]:
-        if self._found is None:
-            self._found = yield Call(self._store._snapshot, self._prefix, self._offset)  # pyright: ignore[reportPrivateUsage]
-        found = self._found[self._at : self._at + _PAGE]
+        everything = self._found
+        if everything is None:
+            everything = self._found = yield Call(self._snapshot, self._prefix, self._offset)
+        found: list[tuple[str, _Entry]] = everything[self._at : self._at + _PAGE]
         if not found:
             return END
         self._at += len(found)
@@ -242,7 +246,8 @@ class _Pages:
 def _content_of(file: Any) -> Plan[Bytes]:
     """All of what `put` was given; `bytes` as they are."""
     if isinstance(file, Bytes):
-        return file
+        # Memory of the buffer pool is for transfers, which wait when it is used up: what stays is kept outside.
+        return Bytes(file.to_bytes())
     if type(file) is bytes:
         return Bytes(file)
     source = yield from put.open_source(file)
@@ -269,7 +274,12 @@ def _stream_content(source: put.Source) -> Plan[Bytes]:
 
 
 def _file_content(file: Any, start: int, length: int) -> Bytes:
-    content = _native.read_file(file.fileno(), start, length)
-    if len(content) < length:
-        raise OSError(f"{file.name} became shorter while it was read: {len(content)} bytes of {length}")
-    return content
+    pieces: list[bytes] = []
+    got = 0
+    while got < length:
+        piece = os.pread(file.fileno(), min(length - got, _READ_STEP_BYTES), start + got)
+        if not piece:
+            raise OSError(f"{file.name} became shorter while it was read: {got} bytes of {length}")
+        pieces.append(piece)
+        got += len(piece)
+    return Bytes(pieces[0] if len(pieces) == 1 else b"".join(pieces))
