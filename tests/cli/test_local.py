@@ -36,9 +36,10 @@ def _umask() -> int:
 
 def test_a_file_of_the_wrong_size_does_not_appear(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(OSError, match="3 bytes came instead of 4"), NewFile(str(tmp_path / "a")) as file:
+    with NewFile(str(tmp_path / "a")) as file:
         file.write(b"new")
-        file.commit(4)
+        with pytest.raises(OSError, match="3 bytes came instead of 4"):
+            file.commit(4)
     assert files(tmp_path) == {"a": b"old"}
 
 

@@ -9,8 +9,10 @@ def main() -> None:
     """Run the command, or say what is missing for it."""
     try:
         from .app import app
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise
-        sys.exit(f"cumulo: the command needs the package {error.name}; install it with: pip install 'cumulo[cli]'")
+        sys.exit(f"cumulo: the command needs click and rich; install it with: pip install 'cumulo[cli]'")
     app()

@@ -74,6 +74,9 @@ def cp(
     Attributes are not kept on disk; uploads get a content type by their name.
     """
     check_pair(source, target, recursive=recursive)
+    for place in (source, target):
+        if place.kind == "s3":
+            connection.store(place.bucket)  # wrong options are wrong usage, and no failure of each object
     if "stream" in (source.kind, target.kind):
         return _pipe(connection, source, target, content_type, dry_run)
     if dry_run:

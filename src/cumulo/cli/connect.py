@@ -32,7 +32,10 @@ class Connection:
         """
         made = self._stores.get(bucket)
         if made is None:
-            made = self._stores[bucket] = self._open(bucket)
+            try:
+                made = self._stores[bucket] = self._open(bucket)
+            except ValueError as error:
+                raise ValueError(str(error)) from error  # wrong usage, also where the library has a class of its own
         return made
 
     def _open(self, bucket: str) -> S3Store:
