@@ -9,6 +9,8 @@ from ._errors import of_request
 _native.set_error_factory(of_request)
 
 from . import exceptions, store
+from . import futures as futures
+from . import runtime as runtime
 from ._functions import (
     copy,
     copy_async,
@@ -31,11 +33,13 @@ from ._functions import (
     rename_async,
 )
 from ._native import Bytes
+from ._operations.list import ListStream
 from ._result import BytesStream, GetResult
 from ._types import (
     Attribute,
     Attributes,
     GetOptions,
+    ListChunkType,
     ListResult,
     ObjectMeta,
     OffsetRange,
@@ -45,8 +49,24 @@ from ._types import (
     UpdateVersion,
 )
 
+# obstore's names. What goes beyond them is in `cumulo.futures`, `cumulo.runtime` and on the stores.
 __all__ = [
+    "Attribute",
+    "Attributes",
     "Bytes",
+    "BytesStream",
+    "GetOptions",
+    "GetResult",
+    "ListChunkType",
+    "ListResult",
+    "ListStream",
+    "ObjectMeta",
+    "OffsetRange",
+    "PutMode",
+    "PutResult",
+    "SuffixRange",
+    "UpdateVersion",
+    "__version__",
     "copy",
     "copy_async",
     "delete",

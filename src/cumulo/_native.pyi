@@ -6,6 +6,7 @@ of extension/.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from logging import Logger
 from typing import IO, Any, SupportsIndex, TypeAlias, overload
 
 from typing_extensions import Buffer, Self
@@ -123,6 +124,7 @@ class Queue:
     def fileno(self) -> int: ...
     def poke(self) -> None: ...
     def drain(self) -> None: ...
+    def wait_poke(self, timeout_ms: int) -> None: ...
     def wait_and_drain(self, timeout_ms: int) -> None: ...
 
 def thread_queue() -> Queue: ...
@@ -132,6 +134,10 @@ def loop_queue(loop: asyncio.AbstractEventLoop) -> Queue: ...
 
 def read_file(fd: int, offset: int, length: int) -> Bytes: ...
 def rename_new(from_dir: int, source: bytes, to_dir: int, target: bytes) -> None: ...
+
+# --- core/logging.pxi ---
+
+def enable_logging(level: int, logger: Logger) -> None: ...
 
 # --- http/credentials.pxi ---
 
@@ -172,6 +178,7 @@ class Client:
         proxy_host: str | bytes | None = None,
         proxy_port: int = 0,
         proxy_tls: bool = False,
+        proxy_ca_pem: str | bytes | None = None,
         proxy_user: str | bytes | None = None,
         proxy_password: str | bytes | None = None,
         max_connections: int,

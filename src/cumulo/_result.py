@@ -124,8 +124,8 @@ class RequestBody:
 class GetResult:
     """The result of `get`: metadata now, content when asked for.
 
-    The content can be consumed once: whole (`bytes`, `bytes_async`) or in chunks (`stream`, iteration). A result that is
-    dropped unread stops its transfer.
+    The content can be consumed once: whole (`bytes`, `bytes_async`) or in chunks (`stream`, iteration). A result that
+    is dropped unread stops its transfer.
     """
 
     def __init__(self, body: Body, meta: ObjectMeta, span: tuple[int, int], attributes: Attributes) -> None:

@@ -29,8 +29,14 @@ Buffer: TypeAlias = Any
 """An object with the buffer protocol (`bytes`, `memoryview`, a NumPy array ...), contiguous."""
 
 PutSource: TypeAlias = (
-    "IO[bytes] | os.PathLike[str] | bytes | Buffer | Iterator[Buffer] | Iterable[Buffer]"
-    " | AsyncIterator[Buffer] | AsyncIterable[Buffer]"
+    IO[bytes]
+    | os.PathLike[str]
+    | bytes
+    | Iterator[Buffer]
+    | Iterable[Buffer]
+    | AsyncIterator[Buffer]
+    | AsyncIterable[Buffer]
+    | Buffer
 )
 """What `put` takes. Async iterators only in async calls."""
 

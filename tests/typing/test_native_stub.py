@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from cumulo import Bytes, _native
 
 STUB = Path(__file__).parents[2] / "src/cumulo/_native.pyi"
+SOURCES = Path(__file__).parents[2] / "extension"
 TREE = ast.parse(STUB.read_text())
 # Whatever an extension class has besides its own; and reflected operators, which come with the plain ones.
 GIVEN = {
@@ -52,6 +54,11 @@ def arguments(function: ast.FunctionDef) -> list[tuple[str, bool, bool]]:
     return [*found, *((argument.arg, True, default is not None) for argument, default in named)]
 
 
+def members_of(kind: type) -> dict[str, Any]:
+    """What a class itself has."""
+    return dict(vars(kind))
+
+
 def run_time_arguments(function: Any) -> list[tuple[str, bool, bool]]:
     """The same of a function that there is."""
     parameters = inspect.signature(function).parameters.values()
@@ -68,7 +75,7 @@ def test_the_module_has_the_stubs_names() -> None:
 @pytest.mark.parametrize("name", sorted(set(CLASSES) - {"Bytes"}))
 def test_classes_have_the_stubs_members(name: str) -> None:
     fields = {"code", "message"} if name == "ListError" else set[str]()  # its __init__ sets them
-    members: dict[str, Any] = dict(vars(getattr(_native, name)))
+    members = members_of(getattr(_native, name))
     assert set(members) - GIVEN == set(defined(CLASSES[name].body)) - GIVEN - fields
 
 
@@ -90,7 +97,7 @@ def functions() -> list[tuple[str, Any, ast.FunctionDef]]:
     """Every function and method with a signature of its own at run time."""
     found = [(name, getattr(_native, name), node) for name, node in FUNCTIONS.items()]
     for name, node in CLASSES.items():
-        own: dict[str, Any] = dict(vars(getattr(_native, name)))
+        own = members_of(getattr(_native, name))
         found += [
             (f"{name}.{method.name}", own[method.name], method)
             for method in node.body
@@ -102,3 +109,13 @@ def functions() -> list[tuple[str, Any, ast.FunctionDef]]:
 @pytest.mark.parametrize(("function", "node"), [pytest.param(f, n, id=name) for name, f, n in functions()])
 def test_arguments(function: Any, node: ast.FunctionDef) -> None:
     assert run_time_arguments(function) == arguments(node)
+
+
+@pytest.mark.parametrize(("name", "file"), [("Client", "http/client.pxi"), ("Request", "http/request.pxi")])
+def test_constructors_take_the_stubs_arguments(name: str, file: str) -> None:
+    source = (SOURCES / file).read_text()
+    found = re.search(r"def __cinit__\(self, (.*?)\):\n", source, re.DOTALL)
+    assert found
+    names = [part.split("=")[0].split()[-1] for part in found.group(1).replace("not None", "").split(",")]
+    stub = next(node for node in CLASSES[name].body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    assert [argument for argument in names if argument != "*"] == [argument for argument, _, _ in arguments(stub)[1:]]

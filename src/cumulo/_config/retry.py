@@ -83,7 +83,7 @@ def _mapping(value: object, label: str) -> Mapping[str, Any]:
 def _base(value: object, label: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{label} must be a number, not {type(value).__name__}")
-    if not 1 <= value <= 1000:  # noqa: PLR2004
+    if not 1 <= value <= 1000:
         raise ConfigurationError(f"{label} must be between 1 and 1000, got {value}")
     return float(value)
 

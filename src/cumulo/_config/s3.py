@@ -232,7 +232,7 @@ def _client_options(sources: list[dict[str, Any]]) -> dict[str, Any]:
     for source in sources:
         for key, value in source.items():
             name = _client_name(key)
-            assert name is not None  # noqa: S101
+            assert name is not None
             if name in options:
                 raise ConfigurationError(f"Duplicate key: client option {name!r} is given twice")
             options[name] = value

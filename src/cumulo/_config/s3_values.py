@@ -64,7 +64,7 @@ def parse_bucket(value: object, label: str) -> str:
             f"{label}: {value!r} is not a bucket's name: it must not contain '/', '\\', '?', '#', '@', "
             "spaces or control characters"
         )
-    if value in {"", ".", ".."} or len(value) > 255:  # noqa: PLR2004
+    if value in {"", ".", ".."} or len(value) > 255:
         raise ConfigurationError(f"{label}: {value[:60]!r} is not a bucket's name")
     try:
         value.encode()
@@ -157,5 +157,5 @@ def check_customer_key(key: str | None) -> None:
         length = len(base64.b64decode(key, validate=True))
     except ValueError:
         raise ConfigurationError("sse_customer_key_base64 is not valid base64") from None
-    if length != 32:  # noqa: PLR2004
+    if length != 32:
         raise ConfigurationError(f"sse_customer_key_base64 must hold a key of 32 bytes, not {length}")

@@ -94,7 +94,7 @@ def parse_text(value: object, label: str) -> str:
     """A str, without control characters."""
     if not isinstance(value, str):
         raise TypeError(f"{label} must be a str, not {type(value).__name__}")
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):  # noqa: PLR2004
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
         raise ConfigurationError(f"{label} must not contain control characters or line ends")
     return value
 
@@ -115,7 +115,7 @@ def parse_header_text(value: object, label: str) -> bytes:
     if not isinstance(value, (str, bytes)):
         raise TypeError(f"{label} must be a str or bytes, not {type(value).__name__}")
     data = (value.encode() if isinstance(value, str) else value).strip(b" \t")
-    if any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in data):  # noqa: PLR2004
+    if any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in data):
         raise ConfigurationError(f"{label}: a header's value must not contain control characters or line ends")
     return data
 

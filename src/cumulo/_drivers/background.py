@@ -101,7 +101,9 @@ class PlanFuture(Future[T]):
         return True
 
     def cancelled(self) -> bool:
-        return super().cancelled() or (self.done() and self._asked_to_cancel and _was_cancelled(self))
+        if super().cancelled():
+            return True
+        return self.done() and self._asked_to_cancel and isinstance(super().exception(0), CancelledError)
 
     def result(self, timeout: float | None = None) -> T:
         self._help_along(timeout)
@@ -120,10 +122,6 @@ class PlanFuture(Future[T]):
             if deadline is not None and monotonic() >= deadline:
                 raise FutureTimeoutError
             dispatcher.turn(50)
-
-
-def _was_cancelled(future: Future[Any]) -> bool:
-    return isinstance(Future.exception(future, 0), CancelledError)
 
 
 class _BackgroundHost:

@@ -1,7 +1,7 @@
 """Runs a plan without blocking: each outcome steps the generator on, in whatever context hands out the news.
 
-`Runner` is one logic for two hosts, which say where news is drained, how a result is delivered, and where blocking calls
-go: `aio.py` (an event loop) and `background.py` (one dispatcher thread).
+`Runner` is one logic for two hosts, which say where news is drained, how a result is delivered, and where blocking
+calls go: `aio.py` (an event loop) and `background.py` (one dispatcher thread).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import AnyOf, Plan, Start
@@ -76,10 +77,8 @@ def _copy_in_parts(provider: Provider, source: str, target: str, head: Request, 
     except BaseException:
         for request in in_flight:
             request.cancel()
-        try:
+        with suppress(BaseError):  # what made us abort is what the caller has to know
             yield provider.abort_upload(target, upload_id)
-        except BaseError:
-            pass  # what made us abort is what the caller has to know
         raise
 
 

@@ -32,7 +32,7 @@ class Wanted:
     def __init__(self, options: GetOptions | Mapping[str, Any] | None) -> None:
         given: Mapping[str, Any] = options or {}
         if unknown := set(given) - _OPTIONS:
-            raise ValueError(f"unknown get option {sorted(unknown)[0]!r}; there are {', '.join(sorted(_OPTIONS))}")
+            raise ValueError(f"unknown get option {min(unknown)!r}; there are {', '.join(sorted(_OPTIONS))}")
         self.range = ranges.of_option(given.get("range"))
         self.version: str | None = given.get("version")
         self.head = bool(given.get("head", False))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from cumulo._drivers import aio, sync
 from cumulo._drivers.effects import END, Plan
 from cumulo.exceptions import GenericError
 
 if TYPE_CHECKING:
+    from cumulo._native import Request
     from cumulo._providers.base import Listing, Provider
     from cumulo._types import ListResult, ObjectMeta
 
@@ -35,24 +36,23 @@ class Pages:
             return END
         request = self._provider.list(self._prefix, token=self._token, offset=self._offset, delimiter=self._delimiter)
         yield request
-        try:
-            page: Listing = self._provider.listing(request)
-        except ValueError as error:
-            raise self._wrong(f"the page can't be read: {error}") from error
-        self._go_on(page)
+        page: Listing = self._provider.listing(request)
+        self._go_on(page, request)
         return page
 
-    def _go_on(self, page: Listing) -> None:
+    def _go_on(self, page: Listing, request: Request) -> None:
         if page.token is None:
             self._ended = True
             return
         if page.token in self._seen:
-            raise self._wrong("the server gave the same continuation token twice: its listing would never end")
+            context = request.context
+            raise GenericError(
+                f"list {self._prefix!r} in {context.store!r}: the server gave the same continuation token twice: its "
+                "listing would never end",
+                operation="list", store=repr(context.store), path=self._prefix, attempts=request.attempts,
+            )  # fmt: skip
         self._seen.add(page.token)
         self._token = page.token
-
-    def _wrong(self, what: str) -> GenericError:
-        return GenericError(f"list {self._prefix!r}: {what}", operation="list", path=self._prefix)
 
 
 class ListStream(Generic[T]):
@@ -114,7 +114,7 @@ class ListStream(Generic[T]):
         return chunk
 
     def _fetch(self) -> Plan[None]:
-        page = yield from self._pages.next_page()
+        page = cast("Any", (yield from self._pages.next_page()))
         if page is END:
             self._more = False
             return

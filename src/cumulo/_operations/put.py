@@ -6,8 +6,9 @@ import io
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cumulo._drivers.effects import END, AnyOf, Call, Plan, Pull, Start
 from cumulo.exceptions import BaseError, NotFoundError, NotSupportedError
@@ -142,7 +143,7 @@ def open_source(content: Any) -> Plan[Source]:
     if isinstance(content, str):
         raise TypeError("a str is neither content nor a file: give bytes, or pathlib.Path for a file's name")
     if isinstance(content, os.PathLike):
-        return (yield Call(_open_path, Path(content)))
+        return (yield Call(_open_path, Path(cast("os.PathLike[str]", content))))
     if hasattr(content, "read"):
         return _of_file(content)
     try:
@@ -190,17 +191,17 @@ def checked(attributes: Any, tags: Any, mode: Any) -> PutPlan:
     from cumulo._providers.base import PutPlan
 
     plan = PutPlan()
-    for name, value in (attributes or {}).items():
+    for name, value in _items(attributes):
         header_value("an attribute's name", name)
         if not name or not name.isascii() or any(c in '()<>@,;:\\"/[]?={} \t' for c in name):
             raise ValueError(f"{name!r} can't be the name of an attribute (it becomes part of a header's name)")
         plan.attributes[name] = header_value(f"attribute {name!r}", value)
-    for name, value in (tags or {}).items():
+    for name, value in _items(tags):
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError("tags must be strings")
         plan.tags[name] = value
     if isinstance(mode, Mapping):
-        etag = mode.get("e_tag")
+        etag = cast("Mapping[str, Any]", mode).get("e_tag")
         if etag is None:
             raise ValueError("an update needs the e_tag of the version it replaces")
         plan.if_match = header_value("e_tag", etag)
@@ -209,6 +210,10 @@ def checked(attributes: Any, tags: Any, mode: Any) -> PutPlan:
     elif mode not in (None, "overwrite"):
         raise ValueError(f"mode must be 'create', 'overwrite' or a dict with e_tag, not {mode!r}")
     return plan
+
+
+def _items(mapping: Any) -> list[tuple[Any, Any]]:
+    return list(dict(mapping or {}).items())
 
 
 def put(
@@ -369,7 +374,5 @@ class _Upload:
     def _abort(self, upload_id: str) -> Plan[None]:
         for request in self._in_flight:
             request.cancel()
-        try:
+        with suppress(BaseError):  # what made us abort is what the caller has to know
             yield self._provider.abort_upload(self._path, upload_id)
-        except BaseError:
-            pass  # what made us abort is what the caller has to know

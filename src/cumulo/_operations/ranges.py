@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 RangeSpec: TypeAlias = tuple[str, int, int]
 """`("bounded", start, end)`, `("offset", start, 0)` or `("suffix", 0, length)`, as the native `Request` takes it."""
@@ -42,10 +43,13 @@ def of_option(value: Any) -> RangeSpec | None:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return _of_mapping(value)
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) or len(value) != 2:
-        raise ValueError(f"range must be (start, end), {{'offset': n}} or {{'suffix': n}}, not {value!r}")
-    return ("bounded", *span(value[0], value[1], None))
+        return _of_mapping(cast("Mapping[str, Any]", value))
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise _no_range(value)
+    ends: Sequence[object] = cast("Sequence[object]", value)
+    if len(ends) != 2:
+        raise _no_range(ends)
+    return ("bounded", *span(ends[0], ends[1], None))
 
 
 def _of_mapping(value: Mapping[str, Any]) -> RangeSpec:
@@ -56,13 +60,17 @@ def _of_mapping(value: Mapping[str, Any]) -> RangeSpec:
         if suffix == 0:
             raise ValueError("a suffix range of 0 bytes is empty")
         return ("suffix", 0, suffix)
-    raise ValueError(f"range must be (start, end), {{'offset': n}} or {{'suffix': n}}, not {value!r}")
+    raise _no_range(value)
+
+
+def _no_range(value: object) -> ValueError:
+    return ValueError(f"range must be (start, end), {{'offset': n}} or {{'suffix': n}}, not {value!r}")
 
 
 def _number(name: str, value: object) -> int:
     try:
-        number = value.__index__()  # type: ignore[attr-defined]
-    except AttributeError:
+        number = operator.index(value)  # pyright: ignore[reportArgumentType]
+    except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
     if not 0 <= number <= _MOST:
         raise ValueError(f"{name} must be between 0 and 2**63 - 1, not {number}")
@@ -75,7 +83,7 @@ class Group:
 
     start: int
     end: int
-    members: list[tuple[int, int, int]] = field(default_factory=list)
+    members: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     """(start, end, index), by start."""
 
     @property

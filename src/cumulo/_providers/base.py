@@ -25,8 +25,8 @@ class Listing:
 class PutPlan:
     """What goes with an object's content."""
 
-    attributes: Attributes = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict[str, str])
+    tags: dict[str, str] = field(default_factory=dict[str, str])
     create: bool = False
     if_match: str | None = None
 
@@ -77,6 +77,7 @@ class Provider(Protocol):
     def listing(self, request: Request) -> Listing: ...
 
     def copy(self, source: str, target: str) -> Request: ...
+    def copy_if_absent(self, source: str, target: str, header: tuple[str, str]) -> Request: ...
     def check_copied(self, request: Request) -> None: ...
     def copy_part(self, source: str, target: str, upload_id: str, number: int, start: int, end: int) -> Request: ...
 

@@ -97,7 +97,7 @@ def _with_system_roots(pem: bytes | None) -> bytes | None:
 
 def _system_roots() -> bytes:
     path = ssl.get_default_verify_paths().cafile
-    if path is None:
+    if path is None:  # pyright: ignore[reportUnnecessaryComparison] - typeshed says it never is
         return b""
     with open(path, "rb") as file:
         return file.read()

@@ -43,7 +43,18 @@ class ObjectStoreMethods:
     def _plan_head(self, path: str) -> Plan[ObjectMeta]:
         raise NotImplementedError
 
-    def _plan_put(self, path: str, file: PutSource, **options: Any) -> Plan[PutResult]:
+    def _plan_put(
+        self,
+        path: str,
+        file: PutSource,
+        *,
+        attributes: Attributes | None,
+        tags: dict[str, str] | None,
+        mode: PutMode | None,
+        use_multipart: bool | None,
+        chunk_size: int,
+        max_concurrency: int,
+    ) -> Plan[PutResult]:
         raise NotImplementedError
 
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
