@@ -1,4 +1,4 @@
-"""`store`: each test runs on every store: real S3 servers, memory and the local disk. `call`: in each of the three ways."""
+"""`store`: each test runs on every store: S3 servers, memory and the local disk. `call`: in each of the three ways."""
 
 from __future__ import annotations
 

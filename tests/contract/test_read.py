@@ -77,8 +77,17 @@ def test_a_range_behind_the_end_is_an_error(filled: Any, call: Callable[..., Any
         call(filled, "get_range", "a/b.bin", start=10240, length=1)
 
 
-@pytest.mark.parametrize("bad", [{"start": 0}, {"start": 0, "end": 1, "length": 1}, {"start": 5, "end": 5},
-                                 {"start": 5, "end": 2}, {"start": -1, "end": 5}, {"start": 0, "length": 0}])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"start": 0},
+        {"start": 0, "end": 1, "length": 1},
+        {"start": 5, "end": 5},
+        {"start": 5, "end": 2},
+        {"start": -1, "end": 5},
+        {"start": 0, "length": 0},
+    ],
+)
 def test_ranges_that_are_none(filled: Any, bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"must be|empty|exactly one"):
         filled.get_range("a/b.bin", **bad)
@@ -137,7 +146,7 @@ def test_conditions_by_date(filled: Any) -> None:
     with pytest.raises(PreconditionError):
         filled.get("a/b.bin", options={"if_unmodified_since": before})
     with pytest.raises(ValueError, match="time zone"):
-        filled.get("a/b.bin", options={"if_modified_since": datetime(2020, 1, 1)})  # noqa: DTZ001
+        filled.get("a/b.bin", options={"if_modified_since": datetime(2020, 1, 1)})
 
 
 def test_unknown_options_are_refused(store: Any) -> None:

@@ -36,7 +36,9 @@ def _sources(tmp_path: Path, data: bytes) -> dict[str, Callable[[], Any]]:
     }
 
 
-@pytest.mark.parametrize("kind", ["bytes", "bytearray", "memoryview", "path", "file", "raw file", "bytesio", "iterator", "list"])
+@pytest.mark.parametrize(
+    "kind", ["bytes", "bytearray", "memoryview", "path", "file", "raw file", "bytesio", "iterator", "list"]
+)
 @pytest.mark.parametrize("data", [b"", b"x", LARGE], ids=["empty", "small", "large"])
 def test_put_from_any_source(
     store: Any, call: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, kind: str, data: bytes
@@ -136,18 +138,30 @@ def test_modes_that_are_none(store: Any) -> None:
 
 
 def test_attributes(store: Any) -> None:
-    given = {"content-TYPE": "image/tiff", "Cache-Control": "no-cache", "Content-Disposition": "inline", "my-key": "v 1"}
+    given = {
+        "content-TYPE": "image/tiff",
+        "Cache-Control": "no-cache",
+        "Content-Disposition": "inline",
+        "my-key": "v 1",
+    }
     for data in (b"x", LARGE):
         try:
             store.put("x", data, attributes=given)
         except NotSupportedError:
             return  # local disks
         found = store.get("x").attributes
-        expected = {"Content-Type": "image/tiff", "Cache-Control": "no-cache", "Content-Disposition": "inline", "my-key": "v 1"}
+        expected = {
+            "Content-Type": "image/tiff",
+            "Cache-Control": "no-cache",
+            "Content-Disposition": "inline",
+            "my-key": "v 1",
+        }
         assert {k: found.get(k) for k in expected} == expected
 
 
-@pytest.mark.parametrize("bad", [{"a\r\nb": "x"}, {"k": "v\r\nX-Injected: 1"}, {"k": "\x00"}, {"sp ace": "x"}, {"": "x"}])
+@pytest.mark.parametrize(
+    "bad", [{"a\r\nb": "x"}, {"k": "v\r\nX-Injected: 1"}, {"k": "\x00"}, {"sp ace": "x"}, {"": "x"}]
+)
 def test_attributes_can_not_inject(store: Any, bad: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"control|name"):
         store.put("x", b"", attributes=bad)

@@ -152,7 +152,7 @@ class Dispatcher:
         self._stop = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Dispatcher:  # noqa: PYI034 - Self needs Python 3.11
+    def __enter__(self) -> Dispatcher:
         self._thread.start()
         return self
 
@@ -185,7 +185,7 @@ def fork(work: Callable[[], object]) -> int:
     try:
         work()
         status = 0
-    except BaseException:  # noqa: BLE001 - the child ends here, whatever it was
+    except BaseException:
         traceback.print_exc()
     finally:
         sys.stderr.flush()

@@ -50,7 +50,7 @@ class RawClient:
             context = ssl.create_default_context(cafile=ca_file)
             self.sock = context.wrap_socket(self.sock, server_hostname=parts.hostname)
 
-    def __enter__(self) -> RawClient:  # noqa: PYI034 - Self needs Python 3.11
+    def __enter__(self) -> RawClient:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -123,7 +123,7 @@ class FaultServer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-server", daemon=True)
         _servers.add(self)
 
-    def __enter__(self) -> FaultServer:  # noqa: PYI034 - Self needs Python 3.11
+    def __enter__(self) -> FaultServer:
         self._thread.start()
         return self
 
@@ -348,7 +348,7 @@ class FaultServer:
                     await conversation.watch_only()
                 case "rst" | "fin" as how:
                     conversation.kill(how)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             # A mistake of the server's own must fail the test, not vanish in its thread.
             self.errors.append(error)
         finally:

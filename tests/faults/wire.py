@@ -176,7 +176,7 @@ class Conversation:
     def _resolve(self, step: Step, request: Request) -> Response:
         try:
             return resolve(step, request)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             # A script's own mistake must fail the test, not look like a server's error to the client.
             self._director.errors.append(error)
             return Response.error(500, "ScriptError", repr(error))

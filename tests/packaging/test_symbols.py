@@ -4,8 +4,9 @@ import shutil
 import subprocess
 import sys
 
-import cumulo._native
 import pytest
+
+import cumulo._native
 
 
 def _exported(path: str) -> set[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from cumulo._native import Bytes, ListError, xml_fields
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cumulo._native import Bytes, ListError, xml_fields
 
 from .pages import escaped, fields_by_etree
 

@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from cumulo._native import ListError, parse_list_page, xml_fields
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cumulo._native import ListError, parse_list_page, xml_fields
 
 from .pages import Item, page, prefixes
 

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from cumulo._native import Bytes, ListError, parse_list_page
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cumulo._native import Bytes, ListError, parse_list_page
 
 from .pages import MODIFIED, WHEN, Item, encoded, escaped, meta, page, page_by_etree, prefixes
 

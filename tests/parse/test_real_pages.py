@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cumulo._native import parse_list_page
 
+from cumulo._native import parse_list_page
 from tests.servers.s3server import S3Server
 
 # boto3 asks for encoded keys, and decodes them.
