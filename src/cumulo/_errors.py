@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import exceptions as e
 
 if TYPE_CHECKING:
-    from ._native import Request
+    from ._native import Bytes, Request
 
 ERROR_TEXT_LENGTH = 300
 
@@ -98,7 +98,7 @@ _HINTS: dict[str, str] = {
 _TAG = {name: re.compile(rb"<" + name.encode() + rb">([^<]*)</") for name in ("Code", "Message", "RequestId", "Region")}
 
 
-def xml_field(body: bytes, name: str) -> str | None:
+def xml_field(body: bytes | Bytes, name: str) -> str | None:
     """The text of the first element of that name in an S3 error document."""
     found = _TAG[name].search(body)
     return unescape(found.group(1).decode("utf-8", "replace")).strip() if found else None

@@ -34,8 +34,8 @@ def stats() -> dict[str, int]:
     """What the process holds now.
 
     Returns:
-        `threads` and `connections`; `requests` under way; `buffer_bytes` in use, by Python too; `idle_buffer_bytes` kept
-        for reuse (given back after five idle seconds); `memory_bytes`, the budget.
+        `threads` and `connections`; `requests` under way; `buffer_bytes` in use, by Python too; `idle_buffer_bytes`
+        kept for reuse (given back after five idle seconds); `memory_bytes`, the budget.
     """
     return _native.runtime_stats()
 

@@ -148,7 +148,7 @@ def _fork(child: Callable[[], Any]) -> int:
     if pid == 0:
         try:
             os._exit(0 if child() else 3)
-        except BaseException:  # noqa: BLE001 - nothing of the child may run on
+        except BaseException:
             import traceback
 
             traceback.print_exc()

@@ -21,7 +21,7 @@ _FIELDS = {
 
 
 class SessionProvider:
-    """A credential provider: each call makes a session. Called by the refreshing thread, before the last one expires."""
+    """A credential provider: each call makes a session. The refreshing thread calls it before the last one expires."""
 
     refresh_threshold = timedelta(seconds=60)
 

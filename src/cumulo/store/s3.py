@@ -178,6 +178,7 @@ class S3Store(ObjectStoreMethods):
     # -- the short cut for ranges: no plan, straight to the engine
 
     def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Bytes:
+        """`ObjectStoreMethods.get_range`, by a shorter way."""
         first, last = ranges.span(start, end, length)
         if self._plain_reads:
             return get_range(self._use()[1], self._keys.key(path), first, last, self._context_of(path))
@@ -186,6 +187,7 @@ class S3Store(ObjectStoreMethods):
     def get_range_async(
         self, path: str, *, start: int, end: int | None = None, length: int | None = None
     ) -> asyncio.Future[Bytes]:
+        """`ObjectStoreMethods.get_range_async`, by a shorter way."""
         first, last = ranges.span(start, end, length)
         if self._plain_reads:
             return get_range_async(self._use()[1], self._keys.key(path), first, last, self._context_of(path))
