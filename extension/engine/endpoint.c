@@ -175,8 +175,12 @@ static void s_connect_failed(struct cml_connection *connection, int error_code) 
     CML_LOG(CML_LOG_WARN, "no connection to %s:%u: %s", home->endpoint->host, home->endpoint->port,
             aws_error_name(error_code));
     home->connecting[connection->windowed]--;
-    if (cml_error_from_crt(error_code, true) != CML_ERR_DNS) {
+    int error = cml_error_from_crt(error_code, true);
+    if (error != CML_ERR_DNS) {
         atomic_store_explicit(&home->endpoint->found, true, memory_order_relaxed);
+    } else if (error_code == AWS_IO_DNS_QUERY_FAILED &&
+               atomic_load_explicit(&home->endpoint->found, memory_order_relaxed)) {
+        error = CML_ERR_CONNECT; /* the resolver has addresses, and all of them have just refused others */
     }
     bool no_descriptors = error_code == AWS_ERROR_MAX_FDS_EXCEEDED && cml_endpoint_wait_for_descriptors(home);
     struct cml_link *waiting = &home->waiting[connection->windowed];
@@ -185,7 +189,7 @@ static void s_connect_failed(struct cml_connection *connection, int error_code) 
         unlucky = CML_CONTAINER_OF(waiting->next, struct cml_request, wait_link);
         cml_request_acquire(unlucky);
         cml_endpoint_unwait(unlucky);
-        cml_request_note(unlucky, cml_error_from_crt(error_code, true), error_code);
+        cml_request_note(unlucky, error, error_code);
         cml_dispatch(unlucky, CML_ON_UNREACHABLE);
     }
     cml_endpoint_connection_gone(connection);

@@ -149,6 +149,12 @@ static void s_start(struct cml_request *request) {
     s_prepare(request, CML_PREPARE);
 }
 
+static void s_count_attempt(struct cml_request *request) {
+    pthread_mutex_lock(&request->lock); /* the consumer may look at any time */
+    request->attempts++;
+    pthread_mutex_unlock(&request->lock);
+}
+
 static void s_begin_attempt(struct cml_request *request) {
     cml_response_reset(&request->current);
     request->error_len = 0;
@@ -156,9 +162,7 @@ static void s_begin_attempt(struct cml_request *request) {
     request->attempt_received = request->skip = 0;
     request->window_credited = 0;
     request->progress_ns = cml_now_ns();
-    pthread_mutex_lock(&request->lock);
-    request->attempts++;
-    pthread_mutex_unlock(&request->lock);
+    s_count_attempt(request);
     request->reused_connection = request->connection->served > 0;
     atomic_fetch_add_explicit(&request->client->attempts, 1, memory_order_relaxed);
 }
@@ -476,7 +480,7 @@ static void s_fail(struct cml_request *request) {
 
 static void s_retry(struct cml_request *request) {
     if (request->state == CML_QUEUED) {
-        request->attempts++; /* one that found no connection */
+        s_count_attempt(request); /* one that found no connection */
     }
     if (request->state == CML_PAUSED) {
         cml_link_remove(&request->wait_link);

@@ -36,7 +36,7 @@ struct server {
     bool (*handler)(struct exchange *);
     int listener;
     uint16_t port;
-    atomic_uint requests, accepted, open, most_open;
+    atomic_uint requests, accepted, open;
     atomic_bool stopping;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -264,10 +264,7 @@ static inline void server_take(struct server *server, int fd) {
     x->server = server;
     x->fd = fd;
     atomic_fetch_add(&server->accepted, 1);
-    unsigned open = atomic_fetch_add(&server->open, 1) + 1;
-    if (open > atomic_load(&server->most_open)) {
-        atomic_store(&server->most_open, open); /* one thread accepts */
-    }
+    atomic_fetch_add(&server->open, 1);
     pthread_mutex_lock(&server->lock);
     int at = 0;
     while (at < SERVER_CONNECTIONS - 1 && server->fds[at] >= 0) {
