@@ -14,5 +14,5 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise
-        sys.exit(f"cumulo: the command needs click and rich; install it with: pip install 'cumulo[cli]'")
+        sys.exit("cumulo: the command needs click and rich; install it with: pip install 'cumulo[cli]'")
     app()

@@ -82,13 +82,9 @@ def cp(
     if dry_run:
         return asyncio.run(_show(_moves(connection, source, target, recursive)))
     report = Reporter(quiet=quiet, verbose=verbose, sent=connection.sent if target.kind == "s3" else None)
-
-    async def run() -> None:
-        transfers = Transfers(connection, content_type, report.moved)
-        await run_all(_moves(connection, source, target, recursive), transfers.run, concurrency, report)
-
+    transfers = Transfers(connection, content_type, report.moved)
     with report:
-        asyncio.run(run())
+        asyncio.run(run_all(_moves(connection, source, target, recursive), transfers.run, concurrency, report))
     if recursive and source.kind == "s3" and not report.total and not report.failures:
         raise FileNotFoundError(f"there is nothing below {source}")
     report.summary("copied")

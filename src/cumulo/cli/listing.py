@@ -15,7 +15,7 @@ from .plan import Move, Refusal, folder, move_of, one_target
 from .text import reason
 
 if TYPE_CHECKING:
-    from cumulo._types import ObjectMeta
+    from cumulo import ObjectMeta
     from cumulo.store import S3Store
 
     from .connect import Connection

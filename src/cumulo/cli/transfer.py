@@ -14,8 +14,7 @@ from .local import NewFile
 from .plan import Move, content_type
 
 if TYPE_CHECKING:
-    from cumulo import GetResult
-    from cumulo._types import Attributes, GetOptions
+    from cumulo import Attributes, GetOptions, GetResult
     from cumulo.store import S3Store
 
     from .connect import Connection
