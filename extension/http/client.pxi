@@ -7,7 +7,8 @@ cdef class Client:
     cdef readonly Credentials credentials  # kept: the refresher has to find it as long as requests ask it
 
     def __cinit__(self, *, key, host, port, tls, host_header, base=b"/", headers=(), tls_verify=True, ca_pem=None,
-                  proxy_host=None, proxy_port=0, proxy_tls=False, proxy_ca_pem=None, proxy_user=None, proxy_password=None,
+                  proxy_host=None, proxy_port=0, proxy_tls=False, proxy_ca_pem=None, proxy_user=None,
+                  proxy_password=None,
                   max_connections, connect_timeout_ms, idle_timeout_ms, stall_timeout_ms, total_timeout_ms,
                   max_retries, retry_timeout_ms, backoff_init_ms, backoff_max_ms, backoff_base,
                   region=None, service="s3", sign_payload=False, s3express=False, Credentials credentials=None):

@@ -423,7 +423,7 @@ def checksum(str algorithm not None, body, file):
     cdef const char *text = PyBytes_AS_STRING(name)
     if body is None:
         with mmap.mmap(file[0].fileno(), file[1] + file[2], access=mmap.ACCESS_READ) as mapped:
-            return checksum(algorithm, memoryview(mapped)[file[1]:], None) if file[2] else checksum(algorithm, b"", None)
+            return checksum(algorithm, memoryview(mapped)[file[1]:] if file[2] else b"", None)
     PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
     with nogil:
         size = cml_checksum_of(text, view.buf, view.len, digest)
