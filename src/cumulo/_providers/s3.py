@@ -18,8 +18,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from cumulo._errors import Context, of_document
-
-from cumulo._native import Client, Request, checksum, encode_path, parse_list_page, xml_fields
+from cumulo._native import Client, ListError, Request, checksum, encode_path, parse_list_page, xml_fields
 from cumulo._operations.get import Wanted
 from cumulo.exceptions import GenericError
 
@@ -341,7 +340,12 @@ class S3Provider:
 
     def listing(self, request: Request) -> Listing:
         body = request.take_body()
-        objects, prefixes, token, truncated, _, _ = parse_list_page(body, self._keys.strip, True)
+        try:
+            objects, prefixes, token, truncated, _, _ = parse_list_page(body, self._keys.strip, True)
+        except ValueError as error:
+            if isinstance(error, ListError) and error.code:
+                raise of_document(request, request.context, error.code, error.message or "") from error
+            raise self._bad_answer(request, f"a readable page ({error})") from error
         if not self._keys.raw:
             prefixes = [prefix.removesuffix("/") for prefix in prefixes]
         return Listing(objects, prefixes, token if truncated else None)
