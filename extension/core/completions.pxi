@@ -10,12 +10,14 @@
 
 cdef set _pinned = set()
 cdef list _orphans = []
+cdef list _loop_queues = []  # (weak reference to the queue, weak reference to its loop)
 cdef object _threads = threading.local()
 
 
 cdef class Queue:
     cdef cml_queue *c
     cdef uint64_t generation
+    cdef bint of_requests    # a request was pointed here: what is on it are notes of requests
     cdef Py_ssize_t pending  # requests submitted here whose end has not been drained
     cdef bint abandoned      # its owner is gone
     cdef object __weakref__
@@ -46,7 +48,7 @@ cdef class Queue:
         node = cml_queue_take_all(self.c)
         while node != NULL:
             following = node.next
-            c = cml_request_of_node(node, self.c, &last)
+            c = cml_request_of_node(node, &last)
             if c != NULL:
                 _news_of(c, last)
                 cml_request_release(c)
@@ -107,6 +109,12 @@ cdef int _drain_orphans() except -1:
         orphan.drain()
         if orphan.pending <= 0:
             _orphans.remove(orphan)
+    for entry in list(_loop_queues):
+        queue, loop = entry[0](), entry[1]()
+        if queue is None or loop is None:
+            _loop_queues.remove(entry)
+        elif loop.is_closed():
+            (<Queue>queue).drain()  # the loop is still known to somebody, but it hands out nothing any more
     return 0
 
 
@@ -130,9 +138,9 @@ cdef Queue _loop_queue(loop):
     # The loop owns its queue, as an attribute: no registry to clean up, and no reference back to the loop.
     cdef Queue queue = getattr(loop, "_cumulo_queue", None)
     if queue is None or queue.generation != cml_runtime_generation():
-        if _orphans:
-            _drain_orphans()
+        _drain_orphans()
         queue = Queue(True)
+        _loop_queues.append((weakref.ref(queue), weakref.ref(loop)))
         loop.add_reader(queue.fileno(), _drain_of(queue))
         loop._cumulo_queue = queue
         loop._cumulo_owner = _Owner(queue)
@@ -161,6 +169,7 @@ def _fail_inherited():
     inherited = list(_pinned)
     _pinned.clear()
     _orphans.clear()
+    _loop_queues.clear()
     _threads.__dict__.clear()
     for request in inherited:
         (<Request>request).forked()

@@ -18,6 +18,7 @@ struct cml_credentials {
     pthread_mutex_t lock; /* all below */
     struct aws_credentials *snapshot;
     uint64_t expires_ms, refresh_ms, published_ns;
+    uint64_t publication; /* counts the snapshots */
     bool wanted; /* until something is published */
     bool failed;
     char failure[512];
@@ -106,6 +107,7 @@ void cml_credentials_publish(struct cml_credentials *source, const char *access_
     source->expires_ms = expires_ms;
     source->refresh_ms = refresh_ms;
     source->published_ns = cml_now_ns();
+    source->publication++;
     source->wanted = false;
     source->failed = false;
     s_wake_waiters(source);
@@ -147,18 +149,18 @@ void cml_credentials_invalidate(struct cml_credentials *source) {
     pthread_mutex_unlock(&source->lock);
 }
 
-bool cml_credentials_reject(struct cml_credentials *source) {
+bool cml_credentials_reject(struct cml_credentials *source, uint64_t publication) {
     bool hope = false;
     pthread_mutex_lock(&source->lock);
-    /* Many requests may be refused with the same stale snapshot: the first refusal drops it, the others follow. A
-     * snapshot that has just been made is not at fault. */
-    if (source->wanted_queue != NULL && source->snapshot != NULL &&
-        cml_now_ns() - source->published_ns > 5000000000ull) {
+    if (source->wanted_queue == NULL) {
+        hope = false; /* static: there are no others */
+    } else if (source->snapshot == NULL || source->publication != publication) {
+        hope = true; /* others are on their way, or here already */
+    } else if (cml_now_ns() - source->published_ns > 5000000000ull) {
+        /* A snapshot that has just been made is not at fault: the refusal means what it says. */
         aws_credentials_release(source->snapshot);
         source->snapshot = NULL;
         s_want(source);
-        hope = true;
-    } else if (source->wanted_queue != NULL && source->snapshot == NULL) {
         hope = true;
     }
     pthread_mutex_unlock(&source->lock);
@@ -166,7 +168,7 @@ bool cml_credentials_reject(struct cml_credentials *source) {
 }
 
 enum cml_credentials_state cml_credentials_get(struct cml_credentials *source, struct cml_request *waiter,
-                                               struct aws_credentials **out) {
+                                               struct aws_credentials **out, uint64_t *publication) {
     enum cml_credentials_state state = CML_WAIT_CREDENTIALS;
     pthread_mutex_lock(&source->lock);
     uint64_t now_ms = source->wanted_queue != NULL ? s_unix_ms() : 0;
@@ -179,6 +181,7 @@ enum cml_credentials_state cml_credentials_get(struct cml_credentials *source, s
     }
     if (valid) {
         *out = source->snapshot;
+        *publication = source->publication;
         aws_credentials_acquire(source->snapshot);
         state = CML_HAVE_CREDENTIALS;
     } else if (!source->wanted) {

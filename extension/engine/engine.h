@@ -135,10 +135,11 @@ void *cml_request_user_data(const struct cml_request *request);
 void cml_request_submit(struct cml_request *request, struct cml_queue *queue);
 void cml_request_acquire(struct cml_request *request);
 void cml_request_release(struct cml_request *request);
-/* What take_all of `queue` gave. NULL when the request has moved to another queue meanwhile: the node has gone there.
+/* What take_all gave: a note of a request, with a reference for the caller. NULL for a note gone stale.
  * last: this is the news of the end, and no other will come. */
-struct cml_request *cml_request_of_node(struct cml_node *node, struct cml_queue *queue, bool *last);
-void cml_request_retarget(struct cml_request *request, struct cml_queue *queue); /* news go there from now on */
+struct cml_request *cml_request_of_node(struct cml_node *node, bool *last);
+/* News goes there from now on; notes on the old queue go stale. False if the request has ended: no news will come. */
+bool cml_request_retarget(struct cml_request *request, struct cml_queue *queue);
 
 /* Before submission: how many pieces of room may be waiting at a time, when four are not enough. */
 bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces);

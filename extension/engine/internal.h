@@ -236,7 +236,6 @@ struct cml_request {
     /* any thread */
     atomic_uint messages;
     struct cml_node inbox_node;
-    struct cml_node queue_node;
 
     /* under lock: what consumer and loop share */
     pthread_mutex_t lock;
@@ -248,7 +247,7 @@ struct cml_request {
     uint64_t room_posted; /* bytes of room given so far */
     uint8_t *spill;
     size_t spill_len, spill_cap;
-    bool announced; /* queue_node is on a queue */
+    struct cml_note *note; /* on `queue`, not yet drained; NULL when there is none */
     bool revoked;
     bool headers_ready, finished;
     int error, crt_error;
@@ -275,6 +274,7 @@ struct cml_request {
     uint64_t source_at; /* how far the upload's source was read */
     bool got_headers, reused_connection;
     uint32_t attempts, failures, free_retries, auth_retries, checksum_retries;
+    uint64_t signed_with; /* which publication of the credentials this attempt used */
     uint64_t started_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
     int pending_error, pending_crt;
     enum cml_after_abort after_abort;
@@ -295,6 +295,9 @@ bool cml_body_restart(struct cml_request *request); /* false when the consumer m
 void cml_body_finish(struct cml_request *request); /* under lock: the last, partly filled piece is done */
 void cml_body_prefetch(struct cml_request *request);
 bool cml_body_reserve(struct cml_request *request, uint64_t length);
+/* announce.c; claim is called under the request's lock, push after it */
+struct cml_note *cml_note_claim(struct cml_request *request);
+void cml_note_push(struct cml_note *note);
 void cml_request_announce(struct cml_request *request);
 /* What the attempt's Range and If-Match are: false for none. */
 bool cml_request_attempt_range(const struct cml_request *request, char out[64]);
@@ -325,9 +328,9 @@ bool cml_body_has_code(const char *body, size_t len, const char *code);
 /* credentials.c */
 enum cml_credentials_state { CML_HAVE_CREDENTIALS, CML_WAIT_CREDENTIALS, CML_NO_CREDENTIALS };
 enum cml_credentials_state cml_credentials_get(struct cml_credentials *source, struct cml_request *waiter,
-                                               struct aws_credentials **out);
+                                               struct aws_credentials **out, uint64_t *publication);
 void cml_credentials_unwait(struct cml_credentials *source, struct cml_request *request);
-bool cml_credentials_reject(struct cml_credentials *source); /* after 401/403: true if fresh ones may come */
+bool cml_credentials_reject(struct cml_credentials *source, uint64_t publication); /* after 401/403: true if fresh ones may come */
 
 /* signing.c */
 int cml_sign(struct cml_request *request, struct aws_http_message *message, struct aws_credentials *credentials);

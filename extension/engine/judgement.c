@@ -204,7 +204,7 @@ static bool s_auth_may_heal(struct cml_request *request) {
     }
     bool about_credentials = got->status != 400 ||
                              cml_body_has_code(request->error_body, request->error_len, "ExpiredToken");
-    return about_credentials && cml_credentials_reject(request->client->credentials);
+    return about_credentials && cml_credentials_reject(request->client->credentials, request->signed_with);
 }
 
 /* The name server failed, which is not to say that there is no such host; and the CRT's resolver says the same for a

@@ -22,64 +22,7 @@ void cml_request_note(struct cml_request *request, int error, int crt_error) {
     request->pending_crt = crt_error;
 }
 
-/* ---- announcing and ending ---- */
-
-/* Under lock: whether the caller has to push the node. At most one node of a request is on a queue at a time. */
-static struct cml_queue *s_claim_node(struct cml_request *request) {
-    if (request->announced) {
-        return NULL;
-    }
-    request->announced = true;
-    cml_queue_acquire(request->queue);
-    return request->queue;
-}
-
-static void s_push_node(struct cml_request *request, struct cml_queue *queue) {
-    if (queue != NULL) {
-        cml_request_acquire(request); /* the drainer gives it back */
-        cml_queue_push(queue, &request->queue_node);
-        cml_queue_release(queue);
-    }
-}
-
-void cml_request_announce(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
-    struct cml_queue *queue = s_claim_node(request);
-    pthread_mutex_unlock(&request->lock);
-    s_push_node(request, queue);
-}
-
-struct cml_request *cml_request_of_node(struct cml_node *node, struct cml_queue *queue, bool *last) {
-    struct cml_request *request = CML_CONTAINER_OF(node, struct cml_request, queue_node);
-    pthread_mutex_lock(&request->lock);
-    struct cml_queue *other = request->queue != queue ? request->queue : NULL;
-    if (other != NULL) {
-        cml_queue_acquire(other);
-    } else {
-        request->announced = false;
-        *last = request->finished;
-    }
-    pthread_mutex_unlock(&request->lock);
-    if (other != NULL) {
-        cml_queue_push(other, node); /* with the reference it carries */
-        cml_queue_release(other);
-        return NULL;
-    }
-    return request;
-}
-
-void cml_request_retarget(struct cml_request *request, struct cml_queue *queue) {
-    pthread_mutex_lock(&request->lock);
-    struct cml_queue *old = request->queue;
-    if (old != queue) {
-        cml_queue_acquire(queue);
-        request->queue = queue;
-    }
-    pthread_mutex_unlock(&request->lock);
-    if (old != queue) {
-        cml_queue_release(old);
-    }
-}
+/* ---- ending ---- */
 
 static void s_count_end(struct cml_request *request, int error) {
     struct cml_client *client = request->client;
@@ -106,10 +49,10 @@ static void s_finish(struct cml_request *request, enum cml_action action, int er
     if (error == CML_OK && request->spill_len == 0) {
         cml_body_finish(request);
     }
-    /* In the same breath as `finished`: who drains a node and sees the end knows that no other node will come. */
-    struct cml_queue *queue = s_claim_node(request);
+    /* In the same breath as `finished`: who drains a note and sees the end knows that no other will come. */
+    struct cml_note *note = cml_note_claim(request);
     pthread_mutex_unlock(&request->lock);
-    s_push_node(request, queue);
+    cml_note_push(note);
     cml_request_release(request); /* twin: cml_request_submit */
 }
 
@@ -125,7 +68,7 @@ static void s_enqueue(struct cml_request *request, enum cml_action action) {
 static void s_prepare(struct cml_request *request, enum cml_action action) {
     if (cml_signs(request)) {
         struct aws_credentials *credentials = NULL;
-        switch (cml_credentials_get(request->client->credentials, request, &credentials)) {
+        switch (cml_credentials_get(request->client->credentials, request, &credentials, &request->signed_with)) {
             case CML_WAIT_CREDENTIALS:
                 s_enter(request, action, CML_CREDENTIALS);
                 return;
@@ -172,8 +115,8 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
 static void s_send(struct cml_request *request) {
     struct cml_connection *connection = request->connection;
     struct aws_credentials *credentials = NULL;
-    if (cml_signs(request) &&
-        cml_credentials_get(request->client->credentials, NULL, &credentials) != CML_HAVE_CREDENTIALS) {
+    if (cml_signs(request) && cml_credentials_get(request->client->credentials, NULL, &credentials,
+                                                  &request->signed_with) != CML_HAVE_CREDENTIALS) {
         request->connection = NULL;
         s_prepare(request, CML_SEND); /* they expired while it queued */
         cml_endpoint_give_back(connection, true);

@@ -60,13 +60,17 @@ static bool s_serve(struct cml_endpoint_shard *home, int kind) {
     if (cml_link_empty(&home->waiting[kind]) || cml_link_empty(&home->idle[kind])) {
         return false;
     }
+    struct cml_request *request = CML_CONTAINER_OF(home->waiting[kind].next, struct cml_request, wait_link);
+    if (atomic_load_explicit(&request->messages, memory_order_relaxed) & CML_MSG_CANCEL) {
+        cml_dispatch(request, CML_ON_CANCEL); /* its letter is in the inbox behind what brought us here */
+        return true;
+    }
     struct cml_connection *connection = CML_CONTAINER_OF(home->idle[kind].next, struct cml_connection, idle_link);
     if (!aws_http_connection_new_requests_allowed(connection->http)) {
         s_drop_idle(connection); /* the server closed it a moment ago */
         return true;
     }
     cml_link_remove(&connection->idle_link);
-    struct cml_request *request = CML_CONTAINER_OF(home->waiting[kind].next, struct cml_request, wait_link);
     cml_request_acquire(request);
     cml_endpoint_unwait(request);
     request->connection = connection;

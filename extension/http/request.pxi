@@ -112,8 +112,10 @@ cdef class Request:
         if self.queue is not queue and not self.ended:
             self.queue.pending -= 1
             queue.pending += 1
+            queue.of_requests = True
             self.queue = queue
-            cml_request_retarget(self.c, queue.c)
+            if not cml_request_retarget(self.c, queue.c):
+                self.end()
 
     def perform(self, bint headers_only=False):
         """Submit and wait on this thread; Ctrl-C stops the transfer. Raises what the error factory makes."""
@@ -350,7 +352,7 @@ cdef class Request:
         if future is None or not progress.finished:
             return
         self.waiter = None
-        if future.done():
+        if future.done() or future.get_loop().is_closed():
             return
         if progress.error == CML_OK:
             future.set_result(self.take_target())

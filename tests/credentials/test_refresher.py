@@ -352,7 +352,6 @@ def test_a_source_can_go_while_it_is_wanted(origin: Origin) -> None:
     assert take_wanted(queue) == []
 
 
-@pytest.mark.xfail(strict=False, reason="the engine takes keys that have just been published for those refused")
 def test_a_refusal_that_comes_late_is_tried_with_the_keys_that_are_there_by_now(origin: Origin) -> None:
     provider = Provider(lambda: credential(f"AK{provider.calls}"))
     source = provided(provider)
