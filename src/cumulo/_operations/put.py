@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cumulo._drivers.effects import END, AnyOf, Call, Plan, Pull, Start
-from cumulo.exceptions import BaseError, NotFoundError, NotSupportedError
+from cumulo.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    ConnectionFailedError,
+    NotFoundError,
+    NotSupportedError,
+    PreconditionError,
+    RequestTimeoutError,
+)
 
 from .get import Wanted, header_value
 
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
     from cumulo._providers.base import Provider, PutPlan
     from cumulo._types import PutResult
 
-_GROW_EVERY = 1000
+_GROW_EVERY = 900
 """Parts of an upload of unknown length double in size after so many: 10,000 of them then hold 5 TiB."""
 
 
@@ -362,12 +370,15 @@ class _Upload:
         request = self._provider.complete_upload(self._path, upload_id, parts, self._plan)
         try:
             yield request
-        except NotFoundError:
-            # Completed, but the answer was lost and the upload is gone: the object says whether it is ours.
+        except BaseError as error:
+            # Perhaps completed, and only the answer was lost: the object says whether it is ours.
+            if not _may_be_done(error):
+                raise
             head = self._provider.head(self._path, Wanted(None))
-            yield head
-            if request.attempts > 1 and self._provider.is_completed_as(head, parts):
-                return self._provider.put_result(head)
+            with suppress(BaseError):
+                yield head
+                if self._provider.is_completed_as(head, parts):
+                    return self._provider.put_result(head)
             raise
         return self._provider.completed(request)
 
@@ -376,3 +387,11 @@ class _Upload:
             request.cancel()
         with suppress(BaseError):  # what made us abort is what the caller has to know
             yield self._provider.abort_upload(self._path, upload_id)
+
+
+def _may_be_done(error: BaseError) -> bool:
+    """Whether what failed may have been done nonetheless: by an attempt whose answer never came."""
+    if isinstance(error, (ConnectionFailedError, RequestTimeoutError)):
+        return True
+    gone = isinstance(error, (NotFoundError, AlreadyExistsError, PreconditionError))
+    return gone and error.attempts > 1
