@@ -6,7 +6,7 @@
 static struct server server;
 static struct cml_queue *wanted;
 static atomic_uint attempts, refusals;
-static char authorization[600], token[100], skew[40];
+static char authorization[600], token[100], date[40];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the three above */
 
 static void s_note(struct exchange *x) {
@@ -16,7 +16,7 @@ static void s_note(struct exchange *x) {
     value = header(x, "x-amz-security-token");
     snprintf(token, sizeof(token), "%s", value != NULL ? value : "");
     value = header(x, "x-amz-date");
-    snprintf(skew, sizeof(skew), "%s", value != NULL ? value : "");
+    snprintf(date, sizeof(date), "%s", value != NULL ? value : "");
     pthread_mutex_unlock(&lock);
 }
 
@@ -24,7 +24,7 @@ static bool s_handle(struct exchange *x) {
     static const char late[] = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
     unsigned attempt = atomic_fetch_add(&attempts, 1);
     s_note(x);
-    if (strcmp(x->path, "/refused") == 0 && strstr(authorization, "KEYNEW") == NULL) {
+    if (strcmp(x->path, "/refused") == 0 && strstr(header(x, "Authorization"), "KEYNEW") == NULL) {
         atomic_fetch_add(&refusals, 1);
         return say(x, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     }
@@ -34,6 +34,14 @@ static bool s_handle(struct exchange *x) {
     }
     check_sleep_ms(strcmp(x->path, "/slow") == 0 ? 30 : 0);
     return send_object(x, 1000, "\"one\"");
+}
+
+/* Whether the last request said so: nothing, when text is empty. */
+static bool s_said(const char *what, const char *text) {
+    pthread_mutex_lock(&lock);
+    bool said = text[0] == 0 ? what[0] == 0 : strstr(what, text) != NULL;
+    pthread_mutex_unlock(&lock);
+    return said;
 }
 
 static uint64_t s_unix_ms(void) {
@@ -88,18 +96,18 @@ static void test_static(void) {
     CHECK_ERROR(s_get(client, "/object"), CML_ERR_CREDENTIALS);
     cml_credentials_publish(source, "KEYID", "secret", "a-token", 0, 0);
     CHECK_ERROR(s_get(client, "/object"), CML_OK);
-    CHECK(strncmp(authorization, "AWS4-HMAC-SHA256 Credential=KEYID/", 34) == 0);
-    CHECK(strstr(authorization, "/eu-west-1/s3/aws4_request") != NULL);
-    CHECK(strcmp(token, "a-token") == 0);
+    CHECK(s_said(authorization, "AWS4-HMAC-SHA256 Credential=KEYID/"));
+    CHECK(s_said(authorization, "/eu-west-1/s3/aws4_request"));
+    CHECK(s_said(token, "a-token"));
     struct call call;
     call_new(&call, client, "GET", "/object");
     cml_request_set_flags(call.request, CML_FLAG_UNSIGNED);
     CHECK_ERROR(call_run(&call), CML_OK);
-    CHECK_EQ(authorization[0], 0);
+    CHECK(s_said(authorization, ""));
     call_free(&call);
     cml_credentials_publish(source, NULL, NULL, NULL, 0, 0);
     CHECK_ERROR(s_get(client, "/object"), CML_OK);
-    CHECK_EQ(authorization[0], 0);
+    CHECK(s_said(authorization, ""));
     cml_client_release(client);
     cml_credentials_release(source);
 }
@@ -177,7 +185,7 @@ static void test_refresh(void) {
     CHECK(!call.progress.finished);
     cml_credentials_publish(source, "KEY5", "secret", NULL, 0, 0);
     CHECK(call_wait(&call, LONG_MS));
-    CHECK(strstr(authorization, "KEY5") != NULL);
+    CHECK(s_said(authorization, "KEY5"));
     call_free(&call);
     cml_client_release(client);
     cml_credentials_release(source);
@@ -186,7 +194,7 @@ static void test_refresh(void) {
 /* One connection: while the first request holds it, what the others queue with is taken away. */
 static void test_expiry_in_the_queue(void) {
     section("keys that are gone when a connection comes are waited for anew, by all that queue");
-    enum { COUNT = 25000 }; /* as deep a stack, if serving one led to serving the next */
+    enum { COUNT = 10000 }; /* as deep a stack, if serving one led to serving the next */
     static struct call calls[COUNT];
     struct cml_credentials *source = s_source();
     struct cml_client *client = s_client(source, 1);
@@ -241,9 +249,9 @@ static void test_refused(void) {
     section("a clock that is wrong is set by the server's");
     atomic_store(&attempts, 0);
     CHECK_ERROR(s_get(client, "/skewed"), CML_OK);
-    CHECK(strncmp(skew, "20500101T0000", 13) == 0);
+    CHECK(s_said(date, "20500101T0000"));
     CHECK_ERROR(s_get(client, "/object"), CML_OK);
-    CHECK(strncmp(skew, "20500101T0000", 13) == 0);
+    CHECK(s_said(date, "20500101T0000"));
     cml_client_release(client);
     cml_credentials_release(source);
 }
