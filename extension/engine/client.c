@@ -232,6 +232,9 @@ void cml_request_submit(struct cml_request *request, struct cml_queue *queue) {
     request->shard = s_choose_shard(request);
     atomic_fetch_add_explicit(&request->shard->in_flight, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&request->client->requests, 1, memory_order_relaxed);
+    if (request->flags & CML_FLAG_CLEAN_UP) {
+        atomic_fetch_add(&request->client->endpoint->runtime->cleaning_up, 1);
+    }
     cml_request_acquire(request); /* the engine's reference; twin: s_finish in request.c */
     cml_shard_post(request, CML_MSG_SUBMIT);
 }

@@ -115,7 +115,8 @@ enum cml_flags {
     CML_FLAG_ANNOUNCE_HEADERS = 1,   /* tell the queue when the headers are there, not only at the end */
     CML_FLAG_ERROR_IN_200 = 2,       /* S3 answers copy and complete with 200 and an <Error> */
     CML_FLAG_VERIFY = 4,             /* check the body against a checksum the server sent */
-    CML_FLAG_UNSIGNED = 8            /* do not sign although the client does */
+    CML_FLAG_UNSIGNED = 8,           /* do not sign although the client does */
+    CML_FLAG_CLEAN_UP = 16           /* an exit waits for it a little: it takes back what was begun at a server */
 };
 
 /* path: what follows the authority, percent-encoded, query included. method: a token. Both are copied. */

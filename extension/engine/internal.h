@@ -73,6 +73,7 @@ struct cml_runtime {
     uint32_t shard_count;
     uint32_t connections_per_shard;
     atomic_bool closing;
+    atomic_uint cleaning_up; /* requests with CML_FLAG_CLEAN_UP that have not ended */
     atomic_uint next_shard;
     pthread_mutex_t endpoints_lock;
     struct cml_endpoint *endpoints; /* under endpoints_lock */

@@ -39,6 +39,9 @@ static void s_finish(struct cml_request *request, enum cml_action action, int er
     cml_sum_stop(&request->sum);
     s_count_end(request, error);
     atomic_fetch_sub_explicit(&request->shard->in_flight, 1, memory_order_relaxed);
+    if (request->flags & CML_FLAG_CLEAN_UP) {
+        atomic_fetch_sub(&request->client->endpoint->runtime->cleaning_up, 1);
+    }
     pthread_mutex_lock(&request->lock);
     request->error = error;
     request->crt_error = crt_error;

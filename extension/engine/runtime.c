@@ -326,10 +326,19 @@ static void _on_drain(struct aws_task *task, void *arg, enum aws_task_status sta
     atomic_store(&drain->done, true);
 }
 
+static void s_sleep_ms(long ms) {
+    struct timespec pause = {.tv_nsec = ms * 1000000};
+    nanosleep(&pause, NULL);
+}
+
 bool cml_runtime_quiesce(uint32_t timeout_ms) {
     struct cml_runtime *runtime = cml_runtime;
     if (runtime == NULL) {
         return true;
+    }
+    uint64_t until = cml_now_ns() + (uint64_t)timeout_ms * 1000000ull;
+    while (atomic_load(&runtime->cleaning_up) > 0 && cml_now_ns() < until) {
+        s_sleep_ms(1);
     }
     atomic_store(&runtime->closing, true);
     struct s_drain *drains = calloc(runtime->shard_count, sizeof(*drains)); /* leaked if a loop does not answer */
@@ -338,7 +347,7 @@ bool cml_runtime_quiesce(uint32_t timeout_ms) {
         aws_task_init(&drains[i].task, _on_drain, &drains[i], "cumulo_drain");
         aws_event_loop_schedule_task_now(drains[i].shard->loop, &drains[i].task);
     }
-    uint64_t until = cml_now_ns() + (uint64_t)timeout_ms * 1000000ull;
+    until = cml_now_ns() + (uint64_t)timeout_ms * 1000000ull;
     uint32_t done = 0;
     while (done < runtime->shard_count && cml_now_ns() < until) {
         done = 0;
@@ -346,8 +355,7 @@ bool cml_runtime_quiesce(uint32_t timeout_ms) {
             done += atomic_load(&drains[i].done) ? 1 : 0;
         }
         if (done < runtime->shard_count) {
-            struct timespec pause = {.tv_nsec = 1000000};
-            nanosleep(&pause, NULL);
+            s_sleep_ms(1);
         }
     }
     if (done == runtime->shard_count) {

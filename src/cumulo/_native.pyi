@@ -226,6 +226,7 @@ class Request:
         error_in_200: bool = False,
         verify: bool = False,
         unsigned: bool = False,
+        clean_up: bool = False,
         timeout_s: float = 0,
         body: Buffer | None = None,
         file: _File | None = None,

@@ -182,7 +182,9 @@ class S3Provider:
                              create=plan.create)  # fmt: skip
 
     def abort_upload(self, path: str, upload_id: str) -> Request:
-        return self._request("put", "DELETE", path, f"uploadId={quote(upload_id, safe='')}", headers=self._payer)
+        return self._request(
+            "put", "DELETE", path, f"uploadId={quote(upload_id, safe='')}", headers=self._payer, clean_up=True
+        )
 
     def delete(self, path: str) -> Request:
         return self._request("delete", "DELETE", path, headers=self._payer)
