@@ -96,9 +96,7 @@ class S3Store(ObjectStoreMethods):
 
         self._session_provider = SessionProvider(self, client)  # lives as long as its keys are used
         source = source_for(self._settings, self._session_provider)
-        made = make_client(
-            self._endpoint, self._client_settings, self._retry, self._settings, source, session=True
-        )
+        made = make_client(self._endpoint, self._client_settings, self._retry, self._settings, source, session=True)
         return source, made
 
     def _source(self) -> Credentials | None:
