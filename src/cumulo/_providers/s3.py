@@ -157,7 +157,15 @@ class S3Provider:
     def _checksum_of(self, body: Any, file: tuple[Any, int, int] | None) -> list[tuple[str, str]]:
         if self._checksum is None or (body is None and file is None):
             return []
-        return [(_CHECKSUM_HEADERS[self._checksum], checksum(self._checksum, body, file))]
+        try:
+            return [(_CHECKSUM_HEADERS[self._checksum], checksum(self._checksum, body, file))]
+        except (OSError, ValueError) as error:
+            if file is None:
+                raise
+            raise GenericError(
+                f"put: the source could not be read, or is shorter than when the upload began: {error}",
+                operation="put", store=repr(self._store),
+            ) from error  # fmt: skip
 
     def create_upload(self, path: str, plan: PutPlan) -> Request:
         headers = self._object_headers(plan)
