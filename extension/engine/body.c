@@ -182,6 +182,9 @@ bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces) {
     if (slots == NULL) {
         return false;
     }
+    if (request->pieces != request->own_pieces) {
+        free(request->pieces);
+    }
     request->pieces = slots;
     request->piece_slots = pieces;
     return true;

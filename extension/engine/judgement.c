@@ -96,6 +96,12 @@ static bool s_is_another_object(const struct cml_request *request) {
     return was != NULL && is != NULL && strcmp(was, is) != 0;
 }
 
+/* Between two answers to the same request. */
+static bool s_is_of_another_size(const struct cml_request *request) {
+    const struct cml_response *was = &request->response, *is = &request->current;
+    return was->content_length != is->content_length || was->has_range != is->has_range || was->total != is->total;
+}
+
 static int s_check_resumed(struct cml_request *request) {
     const struct cml_response *first = &request->response, *got = &request->current;
     if (s_is_another_object(request)) {
@@ -134,7 +140,7 @@ int cml_check_headers(struct cml_request *request) {
     if (request->committed && request->received > 0) {
         return s_check_resumed(request);
     }
-    if (request->committed && s_is_another_object(request)) {
+    if (request->committed && (s_is_another_object(request) || s_is_of_another_size(request))) {
         return CML_ERR_CHANGED; /* the consumer has seen the headers of the first */
     }
     if (request->range != CML_RANGE_NONE) {

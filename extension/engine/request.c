@@ -323,6 +323,14 @@ static void s_log(const struct cml_request *request, int level, const char *what
                   (unsigned long long)request->received, what, (unsigned long long)ms);
 }
 
+/* Nobody has seen anything of the response: the next attempt may bring another. */
+static void s_uncommit(struct cml_request *request) {
+    request->committed = false;
+    pthread_mutex_lock(&request->lock);
+    request->headers_ready = false;
+    pthread_mutex_unlock(&request->lock);
+}
+
 static void s_retry_or_fail(struct cml_request *request, enum cml_action action) {
     uint64_t wait = 0;
     if (s_is_revoked(request)) {
@@ -345,8 +353,8 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
         return;
     }
     atomic_fetch_add_explicit(&request->client->retries, 1, memory_order_relaxed);
-    if (request->received == 0 && !(request->flags & CML_FLAG_ANNOUNCE_HEADERS)) {
-        request->committed = false; /* nobody has seen anything of it */
+    if (request->received == 0 && !(request->flags & CML_FLAG_ANNOUNCE_HEADERS) && request->prefetched == NULL) {
+        s_uncommit(request);
     }
     s_enter(request, action, CML_BACKOFF);
     request->wake_ns = cml_now_ns() + wait;

@@ -8,6 +8,7 @@
 #include <aws/io/stream.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* ---- the upload's source, read by the h1 encoder ---- */
@@ -118,6 +119,11 @@ static void s_add_body(struct cml_request *request, struct aws_http_message *mes
     }
 }
 
+static bool s_is_if_match(const struct cml_request *request, uint32_t at) {
+    return request->headers[at].name_len == 8 &&
+           strncasecmp(request->arena + request->headers[at].name, "if-match", 8) == 0;
+}
+
 static struct aws_http_message *s_message(struct cml_request *request) {
     struct cml_client *client = request->client;
     struct aws_http_message *message = aws_http_message_new_request(aws_default_allocator());
@@ -128,7 +134,11 @@ static struct aws_http_message *s_message(struct cml_request *request) {
         const struct cml_header *header = &client->headers[i];
         s_add(message, header->name, header->name_len, header->value, header->value_len);
     }
+    bool goes_on = request->received > 0 && request->committed;
     for (uint32_t i = 0; i < request->header_count; ++i) {
+        if (goes_on && s_is_if_match(request, i)) {
+            continue; /* the response's own, below, has met it */
+        }
         s_add(message, request->arena + request->headers[i].name, request->headers[i].name_len,
               request->arena + request->headers[i].value, request->headers[i].value_len);
     }
@@ -136,7 +146,7 @@ static struct aws_http_message *s_message(struct cml_request *request) {
     if (cml_request_attempt_range(request, range)) {
         s_add_text(message, "Range", range);
     }
-    if (request->received > 0 && request->committed) {
+    if (goes_on) {
         s_add_text(message, "If-Match", cml_response_etag(&request->response));
     }
     s_add_body(request, message);

@@ -54,7 +54,18 @@ static bool s_handle(struct exchange *x) {
 
 /* ---- a request in each state ---- */
 
-enum state { IN_CREDENTIALS, IN_QUEUED, IN_SENT, IN_BODY, IN_TRICKLE, IN_PAUSED, IN_PARKED, IN_BACKOFF, IN_UPLOAD, STATES };
+enum state {
+    IN_CREDENTIALS,
+    IN_QUEUED,
+    IN_SENT,
+    IN_BODY,
+    IN_TRICKLE,
+    IN_PAUSED,
+    IN_PARKED,
+    IN_BACKOFF,
+    IN_UPLOAD,
+    STATES
+};
 static const char *const state_names[STATES] = {"credentials", "queued", "sent",    "body",  "trickle",
                                                 "paused",      "parked", "backoff", "upload"};
 static const char *const paths[STATES] = {"/small",  "/small",  "/silent", "/half",  "/trickle",

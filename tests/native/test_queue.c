@@ -101,7 +101,7 @@ static void test_many_pushers(void) {
     cml_queue_release(queue);
 }
 
-/* The same node again and again, as a request that is announced anew: the drainer gives it back, the pusher reuses it. */
+/* The same node again and again: the drainer gives it back, the pusher uses it anew. */
 static atomic_uint s_free_node;
 
 static void *s_push_one_again(void *arg) {

@@ -48,7 +48,8 @@ static void s_check_code(int code) {
     int connecting = cml_error_from_crt(code, true), after = cml_error_from_crt(code, false);
     CHECK(s_one_of(connecting, at_connect, 6));
     CHECK(s_one_of(after, later, 6));
-    bool same = (connecting == CML_ERR_TLS) == s_is_tls_for_good(name) && (connecting == CML_ERR_TLS) == (after == CML_ERR_TLS);
+    bool tls = connecting == CML_ERR_TLS;
+    bool same = tls == s_is_tls_for_good(name) && tls == (after == CML_ERR_TLS);
     bool dns = (connecting == CML_ERR_DNS) == (s_starts(name, "AWS_IO_DNS_") && strstr(name, "CACHE") == NULL);
     if (!CHECK(same) || !CHECK(dns)) {
         fprintf(stderr, "  %s: %s, %s\n", name, cml_error_name(connecting), cml_error_name(after));
