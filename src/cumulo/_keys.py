@@ -23,7 +23,7 @@ class Keys:
         """From what a store's constructor is given."""
         if prefix is None:
             return Keys("", raw)
-        if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(prefix, str):
             raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
         return Keys(prefix if raw else _trimmed(prefix), raw)
 

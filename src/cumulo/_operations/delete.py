@@ -20,7 +20,7 @@ def paths_of(paths: str | Sequence[str]) -> list[str]:
         return [paths]
     listed = list(paths)
     for path in listed:
-        if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(path, str):
             raise TypeError(f"a path must be a str, not {type(path).__name__}")
     return listed
 

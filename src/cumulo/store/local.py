@@ -213,7 +213,7 @@ class LocalStore(ObjectStoreMethods):
 
     # -- writing
 
-    def _plan_put(  # pyright: ignore[reportIncompatibleMethodOverride] - the options by name
+    def _plan_put(
         self,
         path: str,
         file: Any,
@@ -358,7 +358,7 @@ class LocalStore(ObjectStoreMethods):
     # -- list
 
     def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> LocalPages:
-        if offset is not None and not isinstance(offset, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if offset is not None and not isinstance(offset, str):
             raise TypeError(f"a path must be a str, not {type(offset).__name__}")
         start = offset.removeprefix("/") if offset is not None else None
         walk = Walk(self._root, segments_of(prefix or "", empty=True), start)

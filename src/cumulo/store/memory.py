@@ -119,7 +119,7 @@ class MemoryStore(ObjectStoreMethods):
 
     # -- writing
 
-    def _plan_put(  # pyright: ignore[reportIncompatibleMethodOverride] - the options by name
+    def _plan_put(
         self,
         path: str,
         file: Any,
