@@ -10,7 +10,18 @@
 
 static struct server server;
 
-enum state { IN_CREDENTIALS, IN_QUEUED, IN_SENT, IN_HEAD, IN_BODY, IN_PAUSED, IN_PARKED, IN_BACKOFF, IN_UPLOAD, STATES };
+enum state {
+    IN_CREDENTIALS,
+    IN_QUEUED,
+    IN_SENT,
+    IN_HEAD,
+    IN_BODY,
+    IN_PAUSED,
+    IN_PARKED,
+    IN_BACKOFF,
+    IN_UPLOAD,
+    STATES
+};
 static const char *const paths[STATES] = {"/object", "/object",  "/silent", "/head", "/trickle",
                                           "/object", "/closing", "/503",    "/slow"};
 static struct call calls[STATES][EACH];

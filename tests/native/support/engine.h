@@ -11,7 +11,7 @@
 
 /* The CRT is not instrumented, so the thread sanitizer does not see its reference counts. One report comes of it: the
  * last release of credentials wipes what the loop that released them before has read. */
-const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void); /* for the runtime to find */
 const char *__tsan_default_suppressions(void) {
     return "race:aws_secure_zero\n";
 }
