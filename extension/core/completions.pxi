@@ -10,7 +10,7 @@
 
 cdef set _pinned = set()
 cdef list _orphans = []
-cdef list _loop_queues = []  # (weak reference to the queue, weak reference to its loop)
+cdef list _loops = []  # (weak reference, queue); a loop is asked if it is closed, since its requests keep it alive
 cdef object _threads = threading.local()
 
 
@@ -89,7 +89,7 @@ class _Unraisable:
 
 
 class _Owner:
-    # Lives and dies with the loop or thread that drains a queue.
+    # Lives and dies with the thread that drains a queue.
 
     __slots__ = ("queue",)
 
@@ -97,32 +97,39 @@ class _Owner:
         self.queue = queue
 
     def __del__(self):
-        cdef Queue queue = self.queue
-        queue.abandoned = True
-        if queue.pending > 0 and queue.generation == cml_runtime_generation():
-            _orphans.append(queue)
+        _abandon(self.queue)
+
+
+cdef int _abandon(Queue queue) except -1:
+    cdef Request request
+    queue.abandoned = True
+    if queue.pending > 0 and queue.generation == cml_runtime_generation():
+        _orphans.append(queue)
+        for request in list(_pinned):
+            if request.queue is queue and request.is_range:
+                request.waiter = None  # a future of a closed loop
+                request.cancel()
+    return 0
 
 
 cdef int _drain_orphans() except -1:
     cdef Queue orphan
+    for entry in list(_loops):
+        loop = entry[0]()
+        if loop is None or loop.is_closed():
+            _loops.remove(entry)
+            _abandon(entry[1])
     for orphan in list(_orphans):
         orphan.drain()
         if orphan.pending <= 0:
             _orphans.remove(orphan)
-    for entry in list(_loop_queues):
-        queue, loop = entry[0](), entry[1]()
-        if queue is None or loop is None:
-            _loop_queues.remove(entry)
-        elif loop.is_closed():
-            (<Queue>queue).drain()  # the loop is still known to somebody, but it hands out nothing any more
     return 0
 
 
 cdef Queue _thread_queue():
     cdef Queue queue = getattr(_threads, "queue", None)
     if queue is None or queue.generation != cml_runtime_generation():
-        if _orphans:
-            _drain_orphans()
+        _drain_orphans()
         queue = Queue()
         _threads.queue = queue
         _threads.owner = _Owner(queue)
@@ -135,28 +142,15 @@ def thread_queue():
 
 
 cdef Queue _loop_queue(loop):
-    # The loop owns its queue, as an attribute: no registry to clean up, and no reference back to the loop.
+    # The loop has its queue as an attribute: nothing to look up, and no reference back to the loop.
     cdef Queue queue = getattr(loop, "_cumulo_queue", None)
     if queue is None or queue.generation != cml_runtime_generation():
         _drain_orphans()
         queue = Queue(True)
-        _loop_queues.append((weakref.ref(queue), weakref.ref(loop)))
-        loop.add_reader(queue.fileno(), _drain_of(queue))
+        loop.add_reader(queue.fileno(), queue.drain)
         loop._cumulo_queue = queue
-        loop._cumulo_owner = _Owner(queue)
+        _loops.append((weakref.ref(loop), queue))
     return queue
-
-
-cdef object _drain_of(Queue queue):
-    # A weak reference: a queue whose loop has gone becomes an orphan, even while a selector remembers its descriptor.
-    reference = weakref.ref(queue)
-
-    def drain():
-        alive = reference()
-        if alive is not None:
-            alive.drain()
-
-    return drain
 
 
 def loop_queue(loop):
@@ -169,7 +163,7 @@ def _fail_inherited():
     inherited = list(_pinned)
     _pinned.clear()
     _orphans.clear()
-    _loop_queues.clear()
+    _loops.clear()
     _threads.__dict__.clear()
     for request in inherited:
         (<Request>request).forked()

@@ -277,6 +277,8 @@ struct cml_request {
     uint32_t attempts, failures, free_retries, auth_retries, checksum_retries;
     uint64_t signed_with; /* which publication of the credentials this attempt used */
     uint64_t started_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
+    uint64_t probed_ns; /* when, and what, the kernel had still to send of an upload */
+    int unsent;
     int pending_error, pending_crt;
     enum cml_after_abort after_abort;
     bool exposed; /* body bytes were announced to the consumer: no restart from zero */
@@ -287,6 +289,7 @@ void cml_dispatch(struct cml_request *request, enum cml_event event); /* loop th
 /* transport.c: the CRT's side */
 int cml_transport_send(struct cml_request *request, struct aws_credentials *credentials); /* 0 or an aws error */
 void cml_transport_abort(struct cml_request *request);
+int cml_transport_unsent(const struct cml_request *request); /* bytes in the socket's buffer; -1 where it won't say */
 void cml_transport_open_window(struct cml_request *request, uint64_t bytes);
 
 /* body.c: where body bytes go */

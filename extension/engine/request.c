@@ -107,7 +107,8 @@ static void s_begin_attempt(struct cml_request *request) {
     request->attempt_base = request->received;
     request->attempt_received = request->skip = 0;
     request->window_credited = 0;
-    request->progress_ns = cml_now_ns();
+    request->progress_ns = request->probed_ns = cml_now_ns();
+    request->unsent = -1;
     s_count_attempt(request);
     request->reused_connection = request->connection->served > 0;
     atomic_fetch_add_explicit(&request->client->attempts, 1, memory_order_relaxed);
@@ -133,7 +134,8 @@ static void s_send(struct cml_request *request) {
     if (crt_error == 0) {
         s_enter(request, CML_SEND, CML_SENT);
         if (request->client->stall_ns != 0) {
-            cml_shard_sweep_by(request->shard, request->progress_ns + request->client->stall_ns);
+            uint64_t patience = request->client->stall_ns / (request->body_length > 0 ? 4 : 1);
+            cml_shard_sweep_by(request->shard, request->progress_ns + patience);
         }
         return;
     }

@@ -215,16 +215,34 @@ static void _on_inbox(struct aws_task *task, void *arg, enum aws_task_status sta
 
 /* ---- the sweep: every deadline of a shard in one task, run when the earliest may have come ---- */
 
+static uint64_t s_stalled_at(const struct cml_request *request) {
+    bool moves = request->state == CML_SENT || request->state == CML_BODY;
+    return moves && request->client->stall_ns != 0 ? request->progress_ns + request->client->stall_ns : UINT64_MAX;
+}
+
+/* An upload makes progress that the engine does not see: megabytes that the kernel has taken may go out for long. */
+static uint64_t s_probe_at(const struct cml_request *request) {
+    bool uploads = request->state == CML_SENT && request->body_length > 0;
+    return uploads && request->client->stall_ns != 0 ? request->probed_ns + request->client->stall_ns / 4 : UINT64_MAX;
+}
+
 static uint64_t s_request_due(const struct cml_request *request) {
     uint64_t due = request->deadline_ns;
     if (request->state == CML_BACKOFF && request->wake_ns < due) {
         due = request->wake_ns;
     }
-    if ((request->state == CML_SENT || request->state == CML_BODY) && request->client->stall_ns != 0 &&
-        request->progress_ns + request->client->stall_ns < due) {
-        due = request->progress_ns + request->client->stall_ns;
+    uint64_t stalled = s_stalled_at(request), probe = s_probe_at(request);
+    due = stalled < due ? stalled : due;
+    return probe < due ? probe : due;
+}
+
+static void s_probe(struct cml_request *request, uint64_t now) {
+    if (s_probe_at(request) <= now) {
+        int unsent = cml_transport_unsent(request);
+        request->progress_ns = unsent != request->unsent ? now : request->progress_ns;
+        request->unsent = unsent;
+        request->probed_ns = now;
     }
-    return due;
 }
 
 static void s_sweep_request(struct cml_request *request, uint64_t now) {
@@ -234,8 +252,11 @@ static void s_sweep_request(struct cml_request *request, uint64_t now) {
         cml_request_note(request, CML_ERR_TOTAL_TIMEOUT, 0);
         cml_dispatch(request, CML_ON_DEADLINE);
     } else {
-        cml_request_note(request, CML_ERR_STALL_TIMEOUT, 0);
-        cml_dispatch(request, CML_ON_DEADLINE);
+        s_probe(request, now);
+        if (s_stalled_at(request) <= now) {
+            cml_request_note(request, CML_ERR_STALL_TIMEOUT, 0);
+            cml_dispatch(request, CML_ON_DEADLINE);
+        }
     }
 }
 

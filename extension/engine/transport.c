@@ -5,11 +5,19 @@
 #include "internal.h"
 
 #include <aws/http/http.h>
+#include <aws/io/channel.h>
+#include <aws/io/socket.h>
+#include <aws/io/socket_channel_handler.h>
 #include <aws/io/stream.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
+
+#ifdef __linux__
+#    include <sys/ioctl.h>
+#    include <termios.h>
+#endif
 
 /* ---- the upload's source, read by the h1 encoder ---- */
 
@@ -244,6 +252,21 @@ void cml_transport_abort(struct cml_request *request) {
     if (request->sink == CML_SINK_STREAM) {
         aws_http_stream_update_window(request->stream, SIZE_MAX);
     }
+}
+
+int cml_transport_unsent(const struct cml_request *request) {
+    int unsent = -1;
+#ifdef __linux__
+    struct aws_channel *channel = aws_http_connection_get_channel(request->connection->http);
+    struct aws_channel_slot *first = aws_channel_get_first_slot(channel);
+    const struct aws_socket *socket = aws_socket_handler_get_socket(first->handler);
+    if (ioctl(socket->io_handle.data.fd, TIOCOUTQ, &unsent) != 0) {
+        return -1;
+    }
+#else
+    (void)request;
+#endif
+    return unsent;
 }
 
 void cml_transport_open_window(struct cml_request *request, uint64_t bytes) {

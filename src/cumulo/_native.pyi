@@ -207,7 +207,9 @@ class Client:
 
 # --- http/request.pxi ---
 
-def set_error_factory(factory: Callable[[Request], BaseException]) -> None: ...
+def set_error_factory(
+    factory: Callable[[Request], BaseException] | None,
+) -> Callable[[Request], BaseException] | None: ...
 
 class Request:
     context: Any

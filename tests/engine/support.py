@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -210,6 +211,32 @@ def join_child(pid: int, seconds: float = CHILD_S) -> None:
 def in_child(work: Callable[[], object]) -> None:
     """Do `work` in a forked child and wait for it."""
     join_child(fork(work))
+
+
+@contextmanager
+def raw_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server of one connection, for what the fault server does not do: `serve` has the accepted socket."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            sock, _ = listener.accept()
+            with sock:
+                serve(sock)
+        except BaseException as error:
+            failures.append(error)
+
+    with socket.socket() as listener:
+        # Little room on its side: what it does not read stays with the client.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        thread = threading.Thread(target=run)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(CHILD_S)
+    if failures:
+        raise failures[0]
 
 
 @contextmanager
