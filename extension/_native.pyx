@@ -13,7 +13,6 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 
 from engine cimport *
 
-import asyncio
 import atexit
 import base64
 import collections

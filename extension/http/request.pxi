@@ -353,6 +353,7 @@ cdef class Request:
         if future is None or not progress.finished:
             return
         self.waiter = None
+        future.request = None
         if future.done() or future.get_loop().is_closed():
             return
         if progress.error == CML_OK:
@@ -375,17 +376,29 @@ cdef _view(cml_response_view *view):
             (view.range_start, view.range_end, view.total) if view.has_range else None)
 
 
-class _RangeFuture(asyncio.Future):
-    # A future whose cancel reaches the wire. Subclassing costs less than a done callback, which is a loop turn each.
+cdef object _range_future = None  # the class, made when asyncio is first used: it takes long to import
+cdef object _running_loop = None
 
-    def cancel(self, msg=None):
-        if not super().cancel(msg):
-            return False
-        request = getattr(self, "request", None)
-        if request is not None:
-            self.request = None
-            request.cancel()
-        return True
+
+cdef int _prepare_asyncio() except -1:
+    global _range_future, _running_loop
+    import asyncio
+
+    # A future whose cancel reaches the wire. Subclassing costs less than a done callback, which is a loop turn each.
+    class RangeFuture(asyncio.Future):
+        request = None
+
+        def cancel(self, msg=None):
+            if not super().cancel(msg):
+                return False
+            request, self.request = self.request, None
+            if request is not None:
+                request.cancel()
+            return True
+
+    _running_loop = asyncio.get_running_loop
+    _range_future = RangeFuture
+    return 0
 
 
 cdef Request _range_request(Client client, str key, uint64_t start, uint64_t end, context):
@@ -408,8 +421,10 @@ def get_range(Client client not None, str key not None, uint64_t start, uint64_t
 def get_range_async(Client client not None, str key not None, uint64_t start, uint64_t end, context):
     """The same as a future of the running event loop."""
     cdef Request request = _range_request(client, key, start, end, context)
-    loop = asyncio.get_running_loop()
-    future = _RangeFuture(loop=loop)
+    if _range_future is None:
+        _prepare_asyncio()
+    loop = _running_loop()
+    future = _range_future(loop=loop)
     request.is_range = True
     request.waiter = future
     request.submit(_loop_queue(loop))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +10,8 @@ from ._operations.list import DEFAULT_CHUNK, ListStream
 from .store._base import DEFAULT_COALESCE, DEFAULT_PUT_CHUNK, DEFAULT_PUT_CONCURRENCY, ObjectStoreMethods
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ._native import Bytes
     from ._result import GetResult
     from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._drivers import aio, background, sync
+from ._drivers import run_async, run_in_background, sync
 from ._drivers.effects import END, Plan, Until
 from ._native import Bytes, Request
 
 if TYPE_CHECKING:
+    import asyncio
     from concurrent.futures import Future
 
     from ._types import Attributes, ObjectMeta
@@ -161,7 +161,7 @@ class GetResult:
 
     def bytes_async(self) -> asyncio.Future[Bytes]:
         """All content, awaited."""
-        return aio.run(self._consume().collect())
+        return run_async(self._consume().collect())
 
     def buffer(self) -> Bytes:
         """The same as `bytes`."""
@@ -173,7 +173,7 @@ class GetResult:
 
     def bytes_future(self) -> Future[Bytes]:
         """All content, as a `concurrent.futures.Future`."""
-        return background.run(self._consume().collect())
+        return run_in_background(self._consume().collect())
 
     def stream(self, min_chunk_size: int = DEFAULT_CHUNK_BYTES) -> BytesStream:
         """The content in chunks of `min_chunk_size` bytes (the last may be shorter), for `for` and `async for`."""
@@ -213,7 +213,7 @@ class BytesStream:
         return chunk
 
     def __anext__(self) -> asyncio.Future[bytes]:
-        return aio.run(self._next(StopAsyncIteration))
+        return run_async(self._next(StopAsyncIteration))
 
     def _next(self, at_end: Callable[[], BaseException]) -> Plan[Any]:
         if self._busy:

@@ -14,3 +14,32 @@ A plan is a generator that knows no I/O. It yields effects and is sent their out
 A cancelled plan has `CancelledError` (Ctrl-C: `KeyboardInterrupt`) thrown in. Effects it yields after that are its
 clean-up, which is not cancelled again.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
+
+    from .effects import Plan
+
+T = TypeVar("T")
+
+
+# The drivers are imported when they are first used: asyncio alone takes longer than all the rest of the package.
+
+
+def run_async(plan: Plan[T]) -> asyncio.Future[T]:
+    """A future of the running event loop."""
+    from .aio import run
+
+    return run(plan)
+
+
+def run_in_background(plan: Plan[T]) -> Future[T]:
+    """A `concurrent.futures.Future`."""
+    from .background import run
+
+    return run(plan)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from cumulo._drivers import aio, sync
+from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import END, Plan
 from cumulo.exceptions import GenericError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from cumulo._native import Request
     from cumulo._providers.base import Listing, Provider
     from cumulo._types import ListResult, ObjectMeta
@@ -80,7 +81,7 @@ class ListStream(Generic[T]):
         return chunk
 
     def __anext__(self) -> asyncio.Future[Any]:
-        return aio.run(self._next_or_stop())
+        return run_async(self._next_or_stop())
 
     def collect(self) -> Any:
         """All objects that are left, as one list."""
@@ -88,7 +89,7 @@ class ListStream(Generic[T]):
 
     def collect_async(self) -> asyncio.Future[Any]:
         """All objects that are left, as one list, awaited."""
-        return aio.run(self._collect())
+        return run_async(self._collect())
 
     def _held_chunk(self) -> list[ObjectMeta] | None:
         if len(self._held) - self._at < self._chunk_size:

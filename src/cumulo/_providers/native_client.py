@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import ssl
 from typing import TYPE_CHECKING, Any
 
 from cumulo import __version__
@@ -96,6 +95,8 @@ def _with_system_roots(pem: bytes | None) -> bytes | None:
 
 
 def _system_roots() -> bytes:
+    import ssl  # only where a certificate of the user's is added to them
+
     path = ssl.get_default_verify_paths().cafile
     if path is None:  # pyright: ignore[reportUnnecessaryComparison] - typeshed says it never is
         return b""

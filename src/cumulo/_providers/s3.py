@@ -15,7 +15,6 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 from cumulo._errors import Context, of_document
 from cumulo._native import Client, ListError, Request, checksum, encode_path, parse_list_page, xml_fields
@@ -40,6 +39,7 @@ _ATTRIBUTES = {
 }
 _ATTRIBUTE_HEADERS = {name.lower(): header for header, name in _ATTRIBUTES.items()}
 _META = "x-amz-meta-"
+_XML_REFERENCES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;"), ("\n", "&#10;"), ("\t", "&#9;"))
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _CHECKSUM_HEADERS = {"CRC64NVME": "x-amz-checksum-crc64nvme", "CRC32C": "x-amz-checksum-crc32c",
                      "SHA256": "x-amz-checksum-sha256"}  # fmt: skip
@@ -389,12 +389,17 @@ def _complete_xml(parts: Sequence[Part], algorithm: str | None) -> str:
     rows: list[str] = []
     for part in parts:
         extra = f"<Checksum{algorithm}>{part.checksum}</Checksum{algorithm}>" if part.checksum else ""
-        rows.append(f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.etag)}</ETag>{extra}</Part>")
+        rows.append(f"<Part><PartNumber>{part.number}</PartNumber><ETag>{_xml(part.etag)}</ETag>{extra}</Part>")
     return f"<CompleteMultipartUpload>{''.join(rows)}</CompleteMultipartUpload>"
 
 
 def _delete_xml(keys: Sequence[str]) -> str:
-    # White space that an XML parser would normalize goes as references.
-    kept = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
-    rows = "".join(f"<Object><Key>{escape(key, kept)}</Key></Object>" for key in keys)
+    rows = "".join(f"<Object><Key>{_xml(key)}</Key></Object>" for key in keys)
     return f"<Delete><Quiet>true</Quiet>{rows}</Delete>"
+
+
+def _xml(text: str) -> str:
+    # White space that an XML parser would normalize goes as references.
+    for char, reference in _XML_REFERENCES:
+        text = text.replace(char, reference)
+    return text

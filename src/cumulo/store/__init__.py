@@ -1,11 +1,18 @@
-"""The stores."""
+"""The stores. Each is imported when it is first asked for: who reads S3 does not wait for the local disk's code."""
 
-from cumulo._config import BackoffConfig, ClientConfig, RetryConfig, S3Config
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ._base import ObjectStoreMethods
-from .local import LocalStore
-from .memory import MemoryStore
-from .s3 import S3Store
+
+if TYPE_CHECKING:
+    from cumulo._config import BackoffConfig, ClientConfig, RetryConfig, S3Config
+
+    from .local import LocalStore
+    from .memory import MemoryStore
+    from .s3 import S3Store
 
 __all__ = [
     "BackoffConfig",
@@ -17,3 +24,26 @@ __all__ = [
     "S3Config",
     "S3Store",
 ]
+
+_HOMES = {
+    "BackoffConfig": "cumulo._config",
+    "ClientConfig": "cumulo._config",
+    "LocalStore": "cumulo.store.local",
+    "MemoryStore": "cumulo.store.memory",
+    "RetryConfig": "cumulo._config",
+    "S3Config": "cumulo._config",
+    "S3Store": "cumulo.store.s3",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

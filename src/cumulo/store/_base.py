@@ -6,18 +6,19 @@ thread, on the running event loop, or, through `store.futures`, in the backgroun
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from cumulo._drivers import aio, background, sync
+from cumulo._drivers import run_async, run_in_background, sync
 from cumulo._drivers.effects import Plan
 from cumulo._operations import ranges
 from cumulo._operations.list import DEFAULT_CHUNK, ListStream, check_chunk_size, list_with_delimiter
 from cumulo._result import GetResult
 
 if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
+
     from cumulo._native import Bytes
     from cumulo._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
 
@@ -83,7 +84,7 @@ class ObjectStoreMethods:
 
     def get_async(self, path: str, *, options: GetOptions | None = None) -> asyncio.Future[GetResult]:
         """`get`, awaited."""
-        return aio.run(self._plan_get(path, options))
+        return run_async(self._plan_get(path, options))
 
     def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Bytes:
         """Bytes `start` to `end` (exclusive), or `length` bytes from `start`; fewer where the object ends before.
@@ -98,7 +99,7 @@ class ObjectStoreMethods:
         self, path: str, *, start: int, end: int | None = None, length: int | None = None
     ) -> asyncio.Future[Bytes]:
         """`get_range`, awaited."""
-        return aio.run(self._plan_get_range(path, *ranges.span(start, end, length)))
+        return run_async(self._plan_get_range(path, *ranges.span(start, end, length)))
 
     def get_ranges(
         self,
@@ -127,7 +128,7 @@ class ObjectStoreMethods:
         coalesce: int = DEFAULT_COALESCE,
     ) -> asyncio.Future[list[Bytes]]:
         """`get_ranges`, awaited."""
-        return aio.run(self._ranges_plan(path, starts, ends, lengths, coalesce))
+        return run_async(self._ranges_plan(path, starts, ends, lengths, coalesce))
 
     def _ranges_plan(self, path: str, starts: Any, ends: Any, lengths: Any, coalesce: int) -> Plan[list[Bytes]]:
         if not isinstance(coalesce, int) or isinstance(coalesce, bool) or coalesce < 0:
@@ -144,7 +145,7 @@ class ObjectStoreMethods:
 
     def head_async(self, path: str) -> asyncio.Future[ObjectMeta]:
         """`head`, awaited."""
-        return aio.run(self._plan_head(path))
+        return run_async(self._plan_head(path))
 
     # -- put
 
@@ -199,7 +200,7 @@ class ObjectStoreMethods:
         max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
     ) -> asyncio.Future[PutResult]:
         """`put`, awaited. `file` may also be an async iterator; other iterators and files are read in a thread."""
-        return aio.run(
+        return run_async(
             self._plan_put(
                 path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
                 chunk_size=chunk_size, max_concurrency=max_concurrency,
@@ -217,7 +218,7 @@ class ObjectStoreMethods:
 
     def delete_async(self, paths: str | Sequence[str]) -> asyncio.Future[None]:
         """`delete`, awaited."""
-        return aio.run(self._plan_delete(paths))
+        return run_async(self._plan_delete(paths))
 
     def copy(self, from_: str, to: str, *, overwrite: bool = True) -> None:
         """Copy inside the store, without the content passing through here.
@@ -230,7 +231,7 @@ class ObjectStoreMethods:
 
     def copy_async(self, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
         """`copy`, awaited."""
-        return aio.run(self._plan_copy(from_, to, overwrite))
+        return run_async(self._plan_copy(from_, to, overwrite))
 
     def rename(self, from_: str, to: str, *, overwrite: bool = True) -> None:
         """Copy, then delete the source. Renaming to the same path changes nothing."""
@@ -238,7 +239,7 @@ class ObjectStoreMethods:
 
     def rename_async(self, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
         """`rename`, awaited."""
-        return aio.run(self._plan_rename(from_, to, overwrite))
+        return run_async(self._plan_rename(from_, to, overwrite))
 
     # -- list
 
@@ -283,7 +284,7 @@ class ObjectStoreMethods:
         self, prefix: str | None = None, *, return_arrow: bool = False
     ) -> asyncio.Future[ListResult[list[ObjectMeta]]]:
         """`list_with_delimiter`, awaited."""
-        return aio.run(self._delimiter_plan(prefix, return_arrow))
+        return run_async(self._delimiter_plan(prefix, return_arrow))
 
     def _delimiter_plan(self, prefix: str | None, return_arrow: bool) -> Plan[ListResult[Any]]:
         if return_arrow:
@@ -310,11 +311,11 @@ class StoreFutures:
 
     def get(self, path: str, *, options: GetOptions | None = None) -> Future[GetResult]:
         """`ObjectStoreMethods.get`."""
-        return background.run(self._store._plan_get(path, options))
+        return run_in_background(self._store._plan_get(path, options))
 
     def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Future[Bytes]:
         """`ObjectStoreMethods.get_range`."""
-        return background.run(self._store._plan_get_range(path, *ranges.span(start, end, length)))
+        return run_in_background(self._store._plan_get_range(path, *ranges.span(start, end, length)))
 
     def get_ranges(
         self,
@@ -326,11 +327,11 @@ class StoreFutures:
         coalesce: int = DEFAULT_COALESCE,
     ) -> Future[list[Bytes]]:
         """`ObjectStoreMethods.get_ranges`."""
-        return background.run(self._store._ranges_plan(path, starts, ends, lengths, coalesce))
+        return run_in_background(self._store._ranges_plan(path, starts, ends, lengths, coalesce))
 
     def head(self, path: str) -> Future[ObjectMeta]:
         """`ObjectStoreMethods.head`."""
-        return background.run(self._store._plan_head(path))
+        return run_in_background(self._store._plan_head(path))
 
     def put(
         self,
@@ -345,7 +346,7 @@ class StoreFutures:
         max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
     ) -> Future[PutResult]:
         """`ObjectStoreMethods.put`."""
-        return background.run(
+        return run_in_background(
             self._store._plan_put(
                 path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
                 chunk_size=chunk_size, max_concurrency=max_concurrency,
@@ -354,18 +355,18 @@ class StoreFutures:
 
     def delete(self, paths: str | Sequence[str]) -> Future[None]:
         """`ObjectStoreMethods.delete`."""
-        return background.run(self._store._plan_delete(paths))
+        return run_in_background(self._store._plan_delete(paths))
 
     def copy(self, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
         """`ObjectStoreMethods.copy`."""
-        return background.run(self._store._plan_copy(from_, to, overwrite))
+        return run_in_background(self._store._plan_copy(from_, to, overwrite))
 
     def rename(self, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
         """`ObjectStoreMethods.rename`."""
-        return background.run(self._store._plan_rename(from_, to, overwrite))
+        return run_in_background(self._store._plan_rename(from_, to, overwrite))
 
     def list_with_delimiter(
         self, prefix: str | None = None, *, return_arrow: bool = False
     ) -> Future[ListResult[list[ObjectMeta]]]:
         """`ObjectStoreMethods.list_with_delimiter`."""
-        return background.run(self._store._delimiter_plan(prefix, return_arrow))
+        return run_in_background(self._store._delimiter_plan(prefix, return_arrow))

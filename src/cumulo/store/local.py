@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from cumulo import _native
-from cumulo._drivers import aio, sync
+from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Call, Plan
 from cumulo._native import Bytes
 from cumulo._operations import delete, put
@@ -379,7 +379,7 @@ class LocalStore(ObjectStoreMethods):
 
     def remove_leftovers_async(self, *, older_than_s: float = _LEFTOVER_AGE_S) -> asyncio.Future[list[str]]:
         """`remove_leftovers`, awaited."""
-        return aio.run(self._leftovers_plan(older_than_s))
+        return run_async(self._leftovers_plan(older_than_s))
 
     def _leftovers_plan(self, older_than_s: float) -> Plan[list[str]]:
         return (yield self._call("remove_leftovers", "", remove_leftovers, self._root, older_than_s))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,8 @@ from cumulo.exceptions import NotSupportedError
 from ._base import ObjectStoreMethods
 
 if TYPE_CHECKING:
+    import asyncio
+
     from cumulo._config import ClientConfig, RetryConfig, S3Config
     from cumulo._native import Bytes
     from cumulo._types import GetOptions, ObjectMeta, PutResult, PutSource
