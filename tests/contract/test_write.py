@@ -232,6 +232,8 @@ def test_rename_onto_itself_keeps_it(store: Any) -> None:
     store.put("a", b"1")
     store.rename("a", "a")
     store.rename("a", "/a")
+    with pytest.raises(AlreadyExistsError):
+        store.rename("a", "a", overwrite=False)
     assert store.get("a").bytes() == b"1"
     with pytest.raises(FileNotFoundError):
         store.rename("no", "no")

@@ -15,7 +15,7 @@ from cumulo._operations.list import Pages
 from cumulo._providers.native_client import make_client
 from cumulo._providers.s3 import S3Provider
 from cumulo._result import GetResult
-from cumulo.exceptions import NotSupportedError
+from cumulo.exceptions import AlreadyExistsError, NotSupportedError
 
 from ._base import ObjectStoreMethods
 
@@ -166,6 +166,8 @@ class S3Store(ObjectStoreMethods):
     def _plan_rename(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
         if self._keys.key(from_) == self._keys.key(to):
             yield from self._plan_head(from_)  # a copy onto itself and a delete would lose it
+            if not overwrite:
+                raise AlreadyExistsError(f"rename {from_!r} in {self!r}: it is there already", path=to)
             return
         yield from self._plan_copy(from_, to, overwrite)
         yield from self._plan_delete(from_)
