@@ -126,6 +126,12 @@ void cml_buffer_acquire(struct cml_buffer *buffer) {
     atomic_fetch_add_explicit(&buffer->refs, 1, memory_order_relaxed);
 }
 
+static void (*_Atomic s_idle_hook)(void);
+
+void cml_pool_set_idle_hook(void (*hook)(void)) {
+    atomic_store(&s_idle_hook, hook);
+}
+
 static bool s_keep_idle(struct cml_buffer *buffer) {
     bool kept = false;
     pthread_mutex_lock(&s_lock);
@@ -137,6 +143,10 @@ static bool s_keep_idle(struct cml_buffer *buffer) {
         kept = true;
     }
     pthread_mutex_unlock(&s_lock);
+    void (*hook)(void) = atomic_load_explicit(&s_idle_hook, memory_order_acquire);
+    if (kept && hook != NULL) {
+        hook();
+    }
     return kept;
 }
 

@@ -36,6 +36,8 @@ void cml_pool_set_limit(uint64_t limit_bytes);
 bool cml_pool_has_room(size_t bytes); /* whether read-ahead of that size stays within the limit */
 void cml_pool_trim(uint64_t max_idle_ns);
 bool cml_pool_has_idle(void);
+/* Called, on whichever thread releases a buffer, when one was kept for reuse: trimming is due some time later. */
+void cml_pool_set_idle_hook(void (*hook)(void));
 void cml_pool_reset_after_fork(void);
 
 #endif

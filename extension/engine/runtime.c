@@ -23,10 +23,13 @@ void aws_thread_initialize_thread_management(void);
 void aws_thread_decrement_unjoined_count(void);
 size_t aws_thread_get_managed_thread_count(void);
 
+#define TRIM_AFTER_NS 5000000000ull /* idle buffers go back to the system after so long */
+
 struct cml_runtime *cml_runtime;
 static _Atomic uint64_t s_generation = 1;
 static bool s_library_ready; /* under the caller's lock */
 static bool s_forked;
+static atomic_bool s_trimming; /* the first shard's sweeps look after the buffer pool */
 
 uint64_t cml_runtime_generation(void) {
     return atomic_load_explicit(&s_generation, memory_order_relaxed);
@@ -57,6 +60,7 @@ static void s_forget_threads_of_parent(void) {
 }
 
 static void _on_inbox(struct aws_task *task, void *arg, enum aws_task_status status);
+static void _on_pool_idle(void);
 static void _on_sweep(struct aws_task *task, void *arg, enum aws_task_status status);
 
 static void s_shard_init(struct cml_shard *shard, struct cml_runtime *runtime, uint32_t index) {
@@ -127,6 +131,7 @@ int cml_runtime_start(const struct cml_runtime_options *options) {
         s_shard_init(&runtime->shards[i], runtime, i);
     }
     cml_runtime = runtime;
+    cml_pool_set_idle_hook(_on_pool_idle);
     return 0;
 }
 
@@ -145,6 +150,8 @@ uint64_t cml_runtime_connections(void) {
 
 void cml_runtime_after_fork_in_child(void) {
     atomic_fetch_add(&s_generation, 1);
+    cml_pool_set_idle_hook(NULL);
+    atomic_store(&s_trimming, false);
     cml_runtime = NULL; /* leaked on purpose: its loops, descriptors and threads are the parent's */
     s_forked = s_library_ready;
     cml_pool_reset_after_fork();
@@ -292,6 +299,34 @@ static uint64_t s_sweep_requests(struct cml_shard *shard, uint64_t now) {
     return next;
 }
 
+static struct aws_task s_trim_task;
+static void _on_trim_due(struct aws_task *task, void *arg, enum aws_task_status status) {
+    (void)task;
+    if (status == AWS_TASK_STATUS_RUN_READY) {
+        cml_shard_sweep_by(arg, cml_now_ns() + TRIM_AFTER_NS);
+    }
+}
+
+static void _on_pool_idle(void) {
+    struct cml_runtime *runtime = cml_runtime;
+    if (runtime != NULL && !atomic_load(&runtime->closing) && !atomic_exchange(&s_trimming, true)) {
+        aws_task_init(&s_trim_task, _on_trim_due, &runtime->shards[0], "cumulo_trim");
+        aws_event_loop_schedule_task_now(runtime->shards[0].loop, &s_trim_task);
+    }
+}
+
+static void s_trim(uint64_t now, uint64_t *next) {
+    cml_pool_trim(TRIM_AFTER_NS);
+    if (cml_pool_has_idle()) {
+        *next = now + TRIM_AFTER_NS / 5 < *next ? now + TRIM_AFTER_NS / 5 : *next;
+        return;
+    }
+    atomic_store(&s_trimming, false);
+    if (cml_pool_has_idle() && !atomic_exchange(&s_trimming, true)) { /* one came in between */
+        *next = now + TRIM_AFTER_NS < *next ? now + TRIM_AFTER_NS : *next;
+    }
+}
+
 static void _on_sweep(struct aws_task *task, void *arg, enum aws_task_status status) {
     (void)task;
     struct cml_shard *shard = arg;
@@ -305,10 +340,8 @@ static void _on_sweep(struct aws_task *task, void *arg, enum aws_task_status sta
         after = link->next;
         cml_endpoint_sweep(CML_CONTAINER_OF(link, struct cml_endpoint_shard, link), now, &next);
     }
-    if (shard->index == 0 && cml_pool_has_idle()) {
-        cml_pool_trim(5000000000ull);
-        uint64_t again = now + 1000000000ull;
-        next = cml_pool_has_idle() && again < next ? again : next;
+    if (shard->index == 0) {
+        s_trim(now, &next);
     }
     if (next != UINT64_MAX) {
         /* Deadlines are kept to ten milliseconds: a burst of them is one sweep. */
