@@ -134,7 +134,7 @@ def of_document(request: Request, context: Context, code: str, message: str) -> 
     """The exception for an error that came in the body of a 200."""
     status, headers, _, _ = request.response
     details = {**_details(context, request), "status": status, "code": code, "request_id": _request_id(headers, b"")}
-    told = ": ".join(part for part in (code, message[:ERROR_TEXT_LENGTH], _HINTS.get(code)) if part)
+    told = ": ".join(part for part in (code[:ERROR_TEXT_LENGTH], message[:ERROR_TEXT_LENGTH], _HINTS.get(code)) if part)
     return _kind(status, code, context)(_told(context, told, request.attempts), **details)
 
 
@@ -154,7 +154,7 @@ def _status_message(status: int, code: str | None, headers: dict[str, str], body
         text = " ".join(body[:ERROR_TEXT_LENGTH].decode("utf-8", "replace").split())
     parts = [f"HTTP {status}"]
     if code:
-        parts.append(code)
+        parts.append(code[:ERROR_TEXT_LENGTH])
     if text:
         parts.append(text[:ERROR_TEXT_LENGTH])
     region = headers.get("x-amz-bucket-region") or xml_field(body, "Region")

@@ -79,9 +79,13 @@ def get(provider: Provider, path: str, options: GetOptions | None) -> Plan[GetRe
     yield Start(request)
     try:
         yield Until(request, headers=True)
-    except BaseException:
+        return _result_of(provider, path, request, wanted)
+    except BaseException:  # headers that make no sense too: nobody will read the body
         request.cancel()
         raise
+
+
+def _result_of(provider: Provider, path: str, request: Request, wanted: Wanted) -> GetResult:
     meta = provider.meta(path, request)
     found = request.response[3]
     span = (found[0], found[1]) if found is not None and wanted.range is not None else (0, meta["size"])
@@ -146,8 +150,11 @@ def _check_same_object(path: str, requests: Sequence[Request]) -> None:
     etags = {request.response[1].get("etag") for request in requests} - {None}
     if len(etags) > 1:
         told = " and ".join(sorted(str(etag) for etag in etags))
+        store = repr(requests[0].context.store)
         raise ObjectChangedError(
-            f"get_ranges {path!r}: the object was replaced while it was read: its ETags were {told}",
+            f"get_ranges {path!r} in {store}: the object was replaced while it was read: its ETags were {told}",
             operation="get_ranges",
+            store=store,
             path=path,
+            attempts=sum(request.attempts for request in requests),
         )
