@@ -31,9 +31,7 @@ def test_an_object_of_known_size_fits(chunk: int, size: int) -> None:
     part = part_bytes(LIMITS, chunk, size, 1)
     assert LIMITS.min_part_bytes <= part <= LIMITS.max_part_bytes
     assert part * LIMITS.max_parts >= size
-    assert part == part_bytes(
-        LIMITS, chunk, size, LIMITS.max_parts
-    )  # one size for all: R2 asks for it
+    assert part == part_bytes(LIMITS, chunk, size, LIMITS.max_parts)  # one size for all: R2 asks for it
 
 
 def test_a_size_that_fits_is_left_as_asked() -> None:
