@@ -8,6 +8,9 @@
 
 #include <aws/http/proxy.h>
 #include <aws/io/socket.h>
+#ifndef __APPLE__
+#    include <s2n.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +173,13 @@ static void _on_connection_shutdown(struct aws_http_connection *http, int error_
     }
 }
 
+/* What a plain port does: it takes the ClientHello for nonsense, says so in plain text, which s2n reads as the head of a
+ * long record, and closes. */
+static bool s_never_shook_hands(const struct cml_endpoint *endpoint) {
+    return endpoint->tls && endpoint->proxy_host == NULL &&
+           atomic_load_explicit(&endpoint->connections_opened, memory_order_relaxed) == 0;
+}
+
 static void s_connect_failed(struct cml_connection *connection, int error_code) {
     struct cml_endpoint_shard *home = connection->home;
     CML_LOG(CML_LOG_WARN, "no connection to %s:%u: %s", home->endpoint->host, home->endpoint->port,
@@ -181,6 +191,9 @@ static void s_connect_failed(struct cml_connection *connection, int error_code) 
     } else if (error_code == AWS_IO_DNS_QUERY_FAILED &&
                atomic_load_explicit(&home->endpoint->found, memory_order_relaxed)) {
         error = CML_ERR_CONNECT; /* the resolver has addresses, and all of them have just refused others */
+    }
+    if (error_code == AWS_IO_SOCKET_CLOSED && s_never_shook_hands(home->endpoint)) {
+        error = CML_ERR_TLS;
     }
     bool no_descriptors = error_code == AWS_ERROR_MAX_FDS_EXCEEDED && cml_endpoint_wait_for_descriptors(home);
     struct cml_link *waiting = &home->waiting[connection->windowed];
@@ -226,6 +239,7 @@ static void _on_connection_setup(struct aws_http_connection *http, int error_cod
     struct cml_connection *connection = user_data;
     struct cml_endpoint_shard *home = connection->home;
     if (http == NULL) {
+        error_code = connection->tls_error != 0 ? connection->tls_error : error_code;
         s_post_connect_failure(connection, error_code != 0 ? error_code : AWS_ERROR_UNKNOWN);
         return;
     }
@@ -237,12 +251,41 @@ static void _on_connection_setup(struct aws_http_connection *http, int error_cod
     cml_endpoint_now_idle(connection);
 }
 
+/* In a handshake's callback: it failed because the connection did, which the CRT does not tell from a bad certificate. */
+static bool s_peer_left(void) {
+#ifdef __APPLE__
+    return false;
+#else
+    int type = s2n_error_get_type(s2n_errno);
+    return type == S2N_ERR_T_IO || type == S2N_ERR_T_CLOSED;
+#endif
+}
+
+/* After a failed handshake s2n would keep the connection for ten to thirty seconds, to tell an attacker nothing by the
+ * time it takes. A client has nothing to hide there: closed as if by the peer, it is gone at once. */
+static void _on_negotiated(struct aws_channel_handler *handler, struct aws_channel_slot *slot, int error_code,
+                           void *user_data) {
+    (void)handler;
+    struct cml_connection *connection = user_data;
+    if (error_code != 0) {
+        connection->tls_error = s_peer_left() ? 0 : error_code;
+        aws_channel_shutdown(slot->channel, AWS_IO_SOCKET_CLOSED);
+    }
+}
+
+static struct aws_tls_connection_options s_told_of_failure(const struct aws_tls_connection_options *options,
+                                                           struct cml_connection *connection) {
+    struct aws_tls_connection_options told = *options; /* shallow: whoever keeps it copies it */
+    told.on_negotiation_result = _on_negotiated;
+    told.user_data = connection;
+    return told;
+}
+
 static void s_proxy_options(struct cml_endpoint *endpoint, struct aws_http_proxy_options *proxy) {
     AWS_ZERO_STRUCT(*proxy);
     proxy->connection_type = endpoint->tls ? AWS_HPCT_HTTP_TUNNEL : AWS_HPCT_HTTP_FORWARD;
     proxy->host = aws_byte_cursor_from_c_str(endpoint->proxy_host);
     proxy->port = endpoint->proxy_port;
-    proxy->tls_options = endpoint->proxy_tls ? &endpoint->proxy_tls_options : NULL;
     if (endpoint->proxy_user != NULL) {
         proxy->auth_type = AWS_HPAT_BASIC;
         proxy->auth_username = aws_byte_cursor_from_c_str(endpoint->proxy_user);
@@ -278,9 +321,17 @@ void cml_endpoint_connect(struct cml_endpoint_shard *home, bool windowed) {
     options.host_name = aws_byte_cursor_from_c_str(endpoint->host);
     options.port = endpoint->port;
     options.socket_options = &socket;
-    options.tls_options = endpoint->tls ? &endpoint->tls_options : NULL;
+    struct aws_tls_connection_options tls, proxy_tls;
+    if (endpoint->tls) {
+        tls = s_told_of_failure(&endpoint->tls_options, connection);
+        options.tls_options = &tls;
+    }
     if (endpoint->proxy_host != NULL) {
         s_proxy_options(endpoint, &proxy);
+        if (endpoint->proxy_tls) {
+            proxy_tls = s_told_of_failure(&endpoint->proxy_tls_options, connection);
+            proxy.tls_options = &proxy_tls;
+        }
         options.proxy_options = &proxy;
     }
     options.http1_options = &http1;

@@ -88,6 +88,7 @@ void cml_shard_sweep_by(struct cml_shard *shard, uint64_t at_ns); /* loop thread
 struct cml_connection {
     struct cml_endpoint_shard *home;
     struct aws_http_connection *http;
+    int tls_error; /* why the handshake failed */
     struct cml_request *current; /* borrowed: the request holds the connection while it uses it */
     struct cml_link idle_link;
     uint64_t born_ns, idle_since_ns;
@@ -274,7 +275,7 @@ struct cml_request {
     size_t error_len;
     uint64_t source_at; /* how far the upload's source was read */
     bool got_headers, reused_connection;
-    uint32_t attempts, failures, free_retries, auth_retries, checksum_retries;
+    uint32_t attempts, failures, free_retries, auth_retries, checksum_retries, handshake_retries;
     uint64_t signed_with; /* which publication of the credentials this attempt used */
     uint64_t started_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
     uint64_t probed_ns; /* when, and what, the kernel had still to send of an upload */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define FREE_RETRIES 8 /* on connections that were dead when taken from the pool */
+#define HANDSHAKE_RETRIES 2 /* when the server closes instead of shaking hands, and never has: most often a plain port */
 #define DNS_RETRIES 2  /* while the host has never been found */
 
 bool cml_signs(const struct cml_request *request) {
@@ -248,6 +249,8 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
                      : cml_error_is_retryable(error);
     if (error == CML_ERR_DNS) {
         heals = s_name_may_resolve(request);
+    } else if (error == CML_ERR_TLS && request->pending_crt == AWS_IO_SOCKET_CLOSED) {
+        heals = request->handshake_retries++ < HANDSHAKE_RETRIES;
     }
     uint64_t elapsed = cml_now_ns() - request->started_ns;
     int32_t retry_after = error == CML_ERR_STATUS ? request->current.retry_after_s : -1;

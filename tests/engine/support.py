@@ -44,7 +44,7 @@ def make_client(url: str, **changes: Any) -> native.Client:
     parts = urlsplit(url)
     options: dict[str, Any] = {
         "host": parts.hostname,
-        "port": parts.port,
+        "port": parts.port or (443 if parts.scheme == "https" else 80),
         "tls": parts.scheme == "https",
         "host_header": parts.netloc,
         "base": b"/bucket/",
