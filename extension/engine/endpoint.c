@@ -261,6 +261,29 @@ static bool s_peer_left(void) {
 #endif
 }
 
+/* The CRT says "negotiation failed" for all of them; the user wants to know which. */
+static int s_why_not_trusted(int error_code) {
+#ifndef __APPLE__
+    static const struct {
+        const char *name;
+        int error;
+    } known[] = {
+        {"S2N_ERR_CERT_UNTRUSTED", AWS_IO_TLS_UNKNOWN_ROOT_CERTIFICATE},
+        {"S2N_ERR_CERT_EXPIRED", AWS_IO_TLS_PEER_CERTIFICATE_EXPIRED},
+        {"S2N_ERR_CERT_NOT_YET_VALID", AWS_IO_TLS_CERTIFICATE_NOT_YET_VALID},
+        {"S2N_ERR_CERT_INVALID_HOSTNAME", AWS_IO_TLS_HOST_NAME_MISMATCH},
+        {"S2N_ERR_CERT_REVOKED", AWS_IO_TLS_PEER_CERTIFICATE_REVOKED},
+    };
+    const char *name = s2n_strerror_name(s2n_errno);
+    for (size_t i = 0; name != NULL && i < sizeof(known) / sizeof(known[0]); ++i) {
+        if (strcmp(name, known[i].name) == 0) {
+            return known[i].error;
+        }
+    }
+#endif
+    return error_code;
+}
+
 /* After a failed handshake s2n would keep the connection for ten to thirty seconds, to tell an attacker nothing by the
  * time it takes. A client has nothing to hide there: closed as if by the peer, it is gone at once. */
 static void _on_negotiated(struct aws_channel_handler *handler, struct aws_channel_slot *slot, int error_code,
@@ -268,7 +291,7 @@ static void _on_negotiated(struct aws_channel_handler *handler, struct aws_chann
     (void)handler;
     struct cml_connection *connection = user_data;
     if (error_code != 0) {
-        connection->tls_error = s_peer_left() ? 0 : error_code;
+        connection->tls_error = s_peer_left() ? 0 : s_why_not_trusted(error_code);
         aws_channel_shutdown(slot->channel, AWS_IO_SOCKET_CLOSED);
     }
 }

@@ -331,6 +331,8 @@ cdef class Request:
         cdef cml_progress p
         cdef bytes piece
         cdef uint64_t before
+        if self.has_forked:
+            raise _make_error(self)  # also for what had come: the parent hands that out
         cml_request_progress(self.c, &p)
         if p.pieces_done <= <uint64_t>self.pieces_taken:
             return None
