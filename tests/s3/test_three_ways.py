@@ -1,4 +1,4 @@
-"""The three ways to call: cancelling each, threads, event loops, and results that cross from one to another."""
+"""The three ways to call: cancelling each, callbacks, threads and event loops."""
 
 from __future__ import annotations
 
@@ -167,62 +167,6 @@ def test_a_future_that_is_done_lets_go_of_its_result(store: S3Store) -> None:
         assert dropped() is None
     finally:
         gc.enable()
-
-
-def _in_thread(function: Callable[[], Any]) -> Any:
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function).result(60)
-
-
-async def _collected(result: Any) -> bytes:
-    return b"".join([chunk async for chunk in result.stream(min_chunk_size=MIB)])
-
-
-async def _get(store: S3Store) -> Any:
-    return await store.get_async("large")
-
-
-MAKERS: dict[str, Callable[[S3Store], Any]] = {
-    "sync": lambda store: store.get("large"),
-    "asyncio": lambda store: asyncio.run(_get(store)),
-    "uvloop": lambda store: uvloop.run(_get(store)),
-    "futures": lambda store: store.futures.get("large").result(30),
-    "another thread": lambda store: _in_thread(lambda: store.get("large")),
-    "a loop in another thread": lambda store: _in_thread(lambda: asyncio.run(_get(store))),
-}
-
-
-async def _bytes(result: Any) -> Any:
-    return await result.bytes_async()
-
-
-CONSUMERS: dict[str, Callable[[Any], Any]] = {
-    "sync": lambda result: result.bytes(),
-    "stream": lambda result: b"".join(result.stream(min_chunk_size=MIB)),
-    "asyncio": lambda result: asyncio.run(_bytes(result)),
-    "async stream": lambda result: asyncio.run(_collected(result)),
-    "uvloop": lambda result: uvloop.run(_bytes(result)),
-    "future": lambda result: result.bytes_future().result(30),
-    "another thread": lambda result: _in_thread(result.bytes),
-    "a loop in another thread": lambda result: _in_thread(lambda: asyncio.run(_collected(result))),
-}
-
-
-@pytest.mark.parametrize("consumer", CONSUMERS)
-@pytest.mark.parametrize("maker", MAKERS)
-def test_a_result_made_one_way_is_consumed_another(store: S3Store, maker: str, consumer: str) -> None:
-    """Also where the event loop or thread that it was made by has gone since."""
-    assert CONSUMERS[consumer](MAKERS[maker](store)) == LARGE
-
-
-def test_a_stream_goes_on_in_another_thread(store: S3Store) -> None:
-    stream = store.get("large").stream(min_chunk_size=MIB)
-    pieces = [next(stream), _in_thread(lambda: next(stream)), asyncio.run(_next(stream)), *stream]
-    assert b"".join(pieces) == LARGE
-
-
-async def _next(stream: Any) -> bytes:
-    return await anext(stream)
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
