@@ -82,14 +82,19 @@ static void s_destroy(struct cml_endpoint *endpoint) {
     free(endpoint);
 }
 
-static void s_init_shards(struct cml_endpoint *endpoint, struct cml_runtime *runtime, uint32_t limit) {
+static uint32_t s_share(uint32_t limit, uint32_t shards, uint32_t index) {
+    return limit == UINT32_MAX ? limit : limit / shards + (index < limit % shards);
+}
+
+static void s_init_shards(struct cml_endpoint *endpoint, struct cml_runtime *runtime, uint32_t limit, uint32_t idle) {
     endpoint->shard_count = limit < runtime->shard_count ? limit : runtime->shard_count;
     for (uint32_t i = 0; i < runtime->shard_count; ++i) {
         struct cml_endpoint_shard *home = &endpoint->shards[i];
         home->endpoint = endpoint;
         home->shard = &runtime->shards[i];
         if (i < endpoint->shard_count) {
-            home->most_open = limit / endpoint->shard_count + (i < limit % endpoint->shard_count);
+            home->most_open = s_share(limit, endpoint->shard_count, i);
+            home->most_idle = s_share(idle, endpoint->shard_count, i);
         }
         cml_link_init(&home->pump_link);
         cml_link_init(&home->link);
@@ -116,7 +121,7 @@ static struct cml_endpoint *s_new(const struct cml_client_options *options) {
     endpoint->proxy_port = options->proxy_port;
     endpoint->connect_timeout_ms = options->connect_timeout_ms;
     endpoint->idle_timeout_ms = options->idle_timeout_ms;
-    s_init_shards(endpoint, runtime, options->max_connections > 0 ? options->max_connections : 1);
+    s_init_shards(endpoint, runtime, options->max_connections > 0 ? options->max_connections : 1, options->max_idle);
     if (s_fill_tls(endpoint, options) != AWS_OP_SUCCESS) {
         s_destroy(endpoint);
         return NULL;

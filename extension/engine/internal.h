@@ -107,7 +107,7 @@ struct cml_endpoint_shard { /* the loop's thread only */
     uint32_t waiting_count[2];
     uint32_t connecting[2];
     uint32_t open; /* open or opening, both kinds */
-    uint32_t most_open;
+    uint32_t most_open, most_idle;
     uint32_t leaving;          /* of open: those about to go */
     uint64_t connect_after_ns; /* out of descriptors until then; 0 when not */
     struct cml_link pump_link; /* in shard->to_pump */

@@ -237,9 +237,23 @@ void cml_endpoint_now_idle(struct cml_connection *connection) {
     cml_endpoint_pump(home);
 }
 
+static bool s_enough_idle(const struct cml_endpoint_shard *home) {
+    if (home->most_idle == UINT32_MAX || home->waiting_count[0] + home->waiting_count[1] > 0) {
+        return false;
+    }
+    uint32_t idle = 0;
+    for (int kind = 0; kind < 2; ++kind) {
+        for (const struct cml_link *link = home->idle[kind].next; link != &home->idle[kind]; link = link->next) {
+            idle++;
+        }
+    }
+    return idle >= home->most_idle;
+}
+
 void cml_endpoint_give_back(struct cml_connection *connection, bool reusable) {
     connection->current = NULL;
-    if (reusable && aws_http_connection_new_requests_allowed(connection->http)) {
+    if (reusable && aws_http_connection_new_requests_allowed(connection->http) &&
+        !s_enough_idle(connection->home)) {
         connection->served++;
         cml_endpoint_now_idle(connection);
     } else {

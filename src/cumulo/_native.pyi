@@ -182,6 +182,7 @@ class Client:
         proxy_user: str | bytes | None = None,
         proxy_password: str | bytes | None = None,
         max_connections: int,
+        max_idle: int = 0xFFFFFFFF,
         connect_timeout_ms: int,
         idle_timeout_ms: int,
         stall_timeout_ms: int,

@@ -18,9 +18,14 @@ BOOLEANS = [
     "allow_invalid_certificates",
     "http1_only",
     "http2_keep_alive_while_idle",
-    "randomize_addresses",
 ]
 DURATIONS = ["connect_timeout", "pool_idle_timeout", "read_timeout", "timeout"]
+
+
+def test_addresses_are_always_randomized():
+    assert resolve_client({"randomize_addresses": True}, {}).randomize_addresses
+    with pytest.raises(NotSupportedError, match="randomize_addresses"):
+        resolve_client({"randomize_addresses": False}, {})
 
 
 def test_defaults():

@@ -228,6 +228,8 @@ def resolve_client(
 def _check(values: Mapping[str, Any]) -> None:
     if values.get("http2_only"):
         raise NotSupportedError("http2_only: this client speaks HTTP/1.1, and can't be limited to HTTP/2")
+    if values.get("randomize_addresses") is False:
+        raise NotSupportedError("randomize_addresses: connections always spread over a host's addresses")
     if values.get("proxy_url"):
         parse_proxy_url(values["proxy_url"], "proxy_url")
     if values.get("connect_timeout") == 0:

@@ -33,8 +33,10 @@ def make_client(
         "ca_pem": _trusted(client),
         "max_connections": client.max_connections,
         "connect_timeout_ms": milliseconds(client.connect_timeout_s),
-        "idle_timeout_ms": _idle_ms(client),
+        "idle_timeout_ms": milliseconds(client.pool_idle_timeout_s),
     }
+    if client.pool_max_idle_per_host is not None:
+        connection["max_idle"] = client.pool_max_idle_per_host
     if proxy is not None:
         connection.update(
             proxy_host=proxy.host, proxy_port=proxy.port, proxy_tls=proxy.tls,
@@ -63,12 +65,6 @@ def make_client(
         credentials=source,
         s3express=session,
     )
-
-
-def _idle_ms(client: ClientSettings) -> int:
-    if client.pool_max_idle_per_host == 0:
-        return 1  # none is kept: closed by the next sweep
-    return milliseconds(client.pool_idle_timeout_s)
 
 
 def _headers(client: ClientSettings) -> list[tuple[str, bytes]]:

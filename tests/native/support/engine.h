@@ -48,6 +48,7 @@ static MAYBE_UNUSED struct cml_client_options client_options(const struct server
         .host = "127.0.0.1",
         .port = server->port,
         .max_connections = 8,
+        .max_idle = UINT32_MAX,
         .connect_timeout_ms = 3000,
         .idle_timeout_ms = 50,
         .stall_timeout_ms = 5000,
