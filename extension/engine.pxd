@@ -158,6 +158,7 @@ cdef extern from "engine/engine.h" nogil:
         uint64_t delivered
         uint64_t waiting
     void cml_request_progress(cml_request *request, cml_progress *out)
+    uint64_t cml_request_claim(cml_request *request, uint64_t *delivered)
 
     struct cml_response_view:
         int status

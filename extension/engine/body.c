@@ -233,8 +233,14 @@ void cml_request_progress(struct cml_request *request, struct cml_progress *out)
     out->pieces_done = request->pieces_done;
     out->waiting = request->spill_len;
     out->delivered = request->received - request->spill_len;
-    if (request->pieces_done > 0) {
-        request->exposed = true; /* the consumer may use them from now on */
-    }
     pthread_mutex_unlock(&request->lock);
+}
+
+uint64_t cml_request_claim(struct cml_request *request, uint64_t *delivered) {
+    pthread_mutex_lock(&request->lock);
+    uint64_t done = request->pieces_done;
+    *delivered = request->received - request->spill_len;
+    request->exposed = request->exposed || done > 0;
+    pthread_mutex_unlock(&request->lock);
+    return done;
 }

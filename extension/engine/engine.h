@@ -164,6 +164,9 @@ struct cml_progress {
     uint64_t waiting;     /* body bytes received that have no room yet */
 };
 void cml_request_progress(struct cml_request *request, struct cml_progress *out);
+/* The same pieces_done and delivered, and the consumer will use what they count: until it says so, or the end has come,
+ * pieces that are full may become room again, for another attempt from the first byte on. */
+uint64_t cml_request_claim(struct cml_request *request, uint64_t *delivered);
 
 struct cml_response_view {
     int status;

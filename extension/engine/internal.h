@@ -282,7 +282,7 @@ struct cml_request {
     int unsent;
     int pending_error, pending_crt;
     enum cml_after_abort after_abort;
-    bool exposed; /* body bytes were announced to the consumer: no restart from zero */
+    bool exposed; /* the consumer has claimed body bytes: no restart from zero */
 };
 
 void cml_dispatch(struct cml_request *request, enum cml_event event); /* loop thread */

@@ -333,8 +333,24 @@ static void s_uncommit(struct cml_request *request) {
     pthread_mutex_unlock(&request->lock);
 }
 
+/* An error's status is the answer, even when the text that says why breaks off, stalls or is no HTTP. */
+static bool s_was_refused(const struct cml_request *request) {
+    switch (request->pending_error) {
+        case CML_ERR_STALL_TIMEOUT:
+        case CML_ERR_RESET:
+        case CML_ERR_TRUNCATED:
+        case CML_ERR_PROTOCOL:
+            return request->got_headers && request->current.status != 0 && cml_is_error_status(request);
+        default:
+            return false;
+    }
+}
+
 static void s_retry_or_fail(struct cml_request *request, enum cml_action action) {
     uint64_t wait = 0;
+    if (s_was_refused(request)) {
+        cml_request_note(request, CML_ERR_STATUS, 0);
+    }
     if (s_is_revoked(request)) {
         s_finish(request, action, CML_ERR_CANCELLED, 0); /* whatever came of it: its upload may have broken off, say */
         return;

@@ -328,18 +328,17 @@ cdef class Request:
 
     def take_piece(self):
         """The oldest piece if it is full, or holds the end of the body; None if there is none yet."""
-        cdef cml_progress p
         cdef bytes piece
         cdef uint64_t before
+        cdef uint64_t delivered
         if self.has_forked:
             raise _make_error(self)  # also for what had come: the parent hands that out
-        cml_request_progress(self.c, &p)
-        if p.pieces_done <= <uint64_t>self.pieces_taken:
+        if cml_request_claim(self.c, &delivered) <= <uint64_t>self.pieces_taken:
             return None
         piece = self.keep.popleft()
         before = <uint64_t>self.target_size  # bytes handed out so far
-        if p.delivered - before < <uint64_t>len(piece):
-            piece = piece[:p.delivered - before]
+        if delivered - before < <uint64_t>len(piece):
+            piece = piece[:delivered - before]
         self.pieces_taken += 1
         self.target_size += len(piece)
         return piece

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,12 @@ class Dispatcher:
         started.waiter = lambda each: done.set() if each.finished else None
         started.submit(self.queue)
         return done
+
+    def finish(self, requests: Iterable[native.Request], seconds: float = CHILD_S) -> None:
+        """Start them all, and wait until the last has ended."""
+        until = time.monotonic() + seconds
+        for done in [self.submit(each) for each in requests]:
+            assert done.wait(until - time.monotonic()), "requests do not end"
 
 
 def fork(work: Callable[[], object]) -> int:

@@ -1,0 +1,177 @@
+"""Request bodies: sent whole and right, again if need be, and not to the end when the answer is there already."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cumulo import _native as native
+from tests.faults import Cut, FaultServer, Object, Response, Upload
+
+from .support import PATH, Dispatcher, error_of, get, make_client, request
+
+Connect = Callable[..., native.Client]
+LARGE = os.urandom(1 << 20) * 24
+"""More than what the kernel takes unread."""
+
+
+def put(client: native.Client, body: object, **options: object) -> native.Request:
+    """A PUT, to its end."""
+    return request(client, "PUT", body=body, **options).perform()
+
+
+@pytest.mark.parametrize("body", [b"", b"x", LARGE, bytearray(b"changeable"), memoryview(LARGE)[5:-7]], ids=len)
+def test_from_memory(fault_server: FaultServer, client: native.Client, body: bytes) -> None:
+    stored = Object(None)
+    fault_server.script(PATH, stored)
+    put(client, body)
+    assert stored.data == body
+    (asked,) = fault_server.requests
+    assert asked.header("content-length") == str(len(body))
+    assert asked.body_sha256 == hashlib.sha256(body).hexdigest() or not body
+    assert client.stats()["bytes_sent"] == len(body)
+
+
+@pytest.mark.parametrize(("start", "length"), [(0, len(LARGE)), (1000, 500_000), (5, 0)])
+def test_from_a_file(fault_server: FaultServer, client: native.Client, tmp_path: Path, start: int, length: int) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(LARGE)
+    stored = Object(None)
+    fault_server.script(PATH, stored)
+    with path.open("rb") as file:
+        request(client, "PUT", file=(file, start, length)).perform()
+        assert file.tell() == 0
+    assert stored.data == LARGE[start : start + length]
+
+
+def test_over_tls(fault_server: FaultServer) -> None:
+    stored = Object(None)
+    fault_server.script(PATH, stored)
+    put(make_client(fault_server.tls_url(), ca_pem=fault_server.ca_file.read_bytes()), LARGE)
+    assert stored.data == LARGE
+
+
+def test_a_file_that_is_shorter_than_it_was(fault_server: FaultServer, client: native.Client, tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(LARGE[:1000])
+    fault_server.script(PATH, Object(None))
+    with path.open("rb") as file:
+        error = error_of(lambda: request(client, "PUT", file=(file, 0, 5000)).perform())
+    assert (error.error, error.attempts) == ("body_read", 1)
+    get_after = request(client, path="/bucket/other")
+    assert error_of(get_after.perform).status == 404, "the client is still of use"
+
+
+def test_sent_again_whole(fault_server: FaultServer, client: native.Client, tmp_path: Path) -> None:
+    stored = Object(None)
+    fault_server.script(PATH, [Response.error(503), Response.dropped("rst"), Response.error(500), stored])
+    put(client, LARGE)
+    assert stored.data == LARGE
+    path = tmp_path / "source"
+    path.write_bytes(LARGE)
+    fault_server.script(PATH, [Response.error(503), Response.dropped("fin"), stored])
+    stored.replace(None)
+    with path.open("rb") as file:
+        request(client, "PUT", file=(file, 10, len(LARGE) - 10)).perform()
+    assert stored.data == LARGE[10:]
+
+
+def test_the_connection_breaks_on_the_way(fault_server: FaultServer, client: native.Client) -> None:
+    stored = Object(None)
+    fault_server.script(PATH, [Response(read_stall=1 << 20), stored])
+    with Dispatcher() as dispatcher:
+        upload = request(client, "PUT", body=LARGE)
+        done = dispatcher.submit(upload)
+        fault_server.wait_for(lambda: fault_server.stalled == 1)
+        fault_server.close_connections("rst")
+        assert done.wait(10)
+    assert (upload.error, upload.attempts) == (None, 2)
+    assert stored.data == LARGE
+
+
+@pytest.mark.parametrize("after", ["keep", "fin", "rst", "hold"])
+@pytest.mark.parametrize("body", [b"", b"<Error><Code>EntityTooLarge</Code></Error>"], ids=["empty", "told"])
+def test_refused_before_it_was_sent(fault_server: FaultServer, client: native.Client, after: str, body: bytes) -> None:
+    refusal = Response(413, body, read_body=False, after=after)  # type: ignore[arg-type]
+    fault_server.script(PATH, refusal)
+    began = time.monotonic()
+    error = error_of(lambda: put(client, LARGE))
+    assert (error.error, error.status, error.attempts) == ("status", 413, 1)
+    assert error.body == body
+    assert time.monotonic() - began < 10
+
+
+def test_refused_in_chunks_before_it_was_sent(fault_server: FaultServer, connect: Connect) -> None:
+    refusal = Response(413, b"<Error/>", framing="chunked", read_body=False, after="hold")
+    fault_server.script(PATH, refusal)
+    error = error_of(lambda: put(connect(stall_timeout_ms=500, max_retries=0), LARGE))
+    assert (error.error, error.status) == ("status", 413)
+
+
+def test_asked_to_come_back_before_it_was_sent(fault_server: FaultServer, client: native.Client) -> None:
+    stored = Object(None)
+    fault_server.script(PATH, [Response.error(503).but(read_body=False), stored])
+    put(client, LARGE)
+    assert stored.data == LARGE
+
+
+def test_interim_answers(fault_server: FaultServer, client: native.Client) -> None:
+    stored = Object(None)
+    fault_server.script(PATH, lambda asked: stored(asked).but(interim=(100, 102, 103)))
+    put(client, LARGE)
+    assert stored.data == LARGE
+
+
+@pytest.mark.parametrize("send_continue", [True, False])
+def test_100_continue(fault_server: FaultServer, client: native.Client, send_continue: bool) -> None:
+    # The engine does not wait for the 100; it may come or not.
+    fault_server.script(PATH, Response(send_continue=send_continue))
+    put(client, LARGE, headers=[("Expect", "100-continue")])
+    assert fault_server.requests[0].body_length == len(LARGE)
+
+
+def test_the_answer_breaks_off(fault_server: FaultServer, client: native.Client) -> None:
+    fault_server.script(PATH, [Response.of(b"stored").having(Cut(3, "rst")), Response.of(b"stored")])
+    assert bytes(put(client, b"body").take_body()) == b"stored"
+    assert len(fault_server.requests) == 2
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
+def test_no_body_has_a_length_too(fault_server: FaultServer, client: native.Client, method: str) -> None:
+    fault_server.script(PATH, Response())
+    request(client, method).perform()
+    assert fault_server.requests[0].header("content-length") == "0"
+
+
+def test_many_at_once(fault_server: FaultServer, connect: Connect) -> None:
+    upload = Upload()
+    fault_server.script(PATH, upload)
+    client = connect(max_connections=8)
+    created = request(client, "POST", f"{PATH}?uploads").perform()
+    assert b"upload-1" in bytes(created.take_body())
+    parts = [os.urandom(1000) * 200 for _ in range(50)]
+    with Dispatcher() as dispatcher:
+        sent = [
+            request(client, "PUT", f"{PATH}?partNumber={number}&uploadId=upload-1", body=part)
+            for number, part in enumerate(parts)
+        ]
+        dispatcher.finish(sent)
+    assert upload.parts["upload-1"] == dict(enumerate(parts))
+    request(
+        client, "POST", f"{PATH}?uploadId=upload-1", body=b"<CompleteMultipartUpload/>", error_in_200=True
+    ).perform()
+    assert get(client) == b"".join(parts)
+
+
+def test_the_source_is_let_go_of(fault_server: FaultServer, client: native.Client) -> None:
+    fault_server.script(PATH, [Response(), Response.error(403)])
+    body = bytearray(LARGE)
+    put(client, body)
+    body.append(0)
+    assert error_of(lambda: put(client, body)).status == 403
+    body.append(0)
