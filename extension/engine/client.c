@@ -151,11 +151,24 @@ static bool s_arena_reserve(struct cml_request *request, size_t more) {
     return true;
 }
 
+static bool s_headers_reserve(struct cml_request *request) {
+    if (request->header_count < request->header_cap) {
+        return true;
+    }
+    uint32_t cap = request->header_cap > 0 ? 2 * request->header_cap : 8;
+    struct cml_header_at *grown = realloc(request->headers, cap * sizeof(*grown));
+    if (grown == NULL) {
+        return false;
+    }
+    request->headers = grown;
+    request->header_cap = cap;
+    return true;
+}
+
 void cml_request_add_header(struct cml_request *request, const char *name, size_t name_len, const char *value,
                             size_t value_len) {
-    uint32_t most = sizeof(request->headers) / sizeof(request->headers[0]);
-    if (request->header_count == most || !s_arena_reserve(request, name_len + value_len)) {
-        return; /* callers check the count: providers never come near it */
+    if (!s_headers_reserve(request) || !s_arena_reserve(request, name_len + value_len)) {
+        abort(); /* as the CRT does when memory is out: a request must not go out without its header */
     }
     uint32_t at = (uint32_t)request->arena_len;
     memcpy(request->arena + at, name, name_len);
@@ -258,6 +271,7 @@ void cml_request_release(struct cml_request *request) {
         free(request->pieces);
     }
     free(request->error_body);
+    free(request->headers);
     free(request->arena);
     pthread_mutex_destroy(&request->lock);
     cml_queue_release(request->queue);

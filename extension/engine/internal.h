@@ -217,10 +217,10 @@ struct cml_request {
     char *arena; /* path, then header names and values */
     size_t arena_len, arena_cap;
     size_t path_len;
-    struct {
-        uint32_t name, name_len, value, value_len;
-    } headers[24];
-    uint32_t header_count;
+    struct cml_header_at {
+        uint32_t name, name_len, value, value_len; /* offsets in the arena */
+    } *headers;
+    uint32_t header_count, header_cap;
     char method[8];
     bool is_head;
     enum cml_sink sink;

@@ -69,8 +69,6 @@ cdef class Request:
 
     cdef int add_headers(self, headers) except -1:
         cdef bytes n, v
-        if len(headers) > 20:
-            raise ValueError("too many headers")
         for name, value in headers:
             n = name if isinstance(name, bytes) else name.encode("ascii")
             v = value if isinstance(value, bytes) else value.encode("utf-8")

@@ -208,7 +208,6 @@ def test_a_body_that_does_not_match_its_checksum(
         list(faulty.get("key").stream(min_chunk_size=size // 7))
 
 
-@pytest.mark.xfail(strict=False, reason="not when its last bytes were seen before its checksum was: a matter of luck")
 @pytest.mark.parametrize("algorithm", SUMS)
 def test_such_a_body_is_fetched_once_more(fault_server: FaultServer, faulty: S3Store, algorithm: str) -> None:
     obj = Object(DATA, checksums=[algorithm])

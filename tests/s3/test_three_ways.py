@@ -151,7 +151,6 @@ def test_a_future_that_times_out_can_be_asked_again(fault_server: FaultServer, s
     assert future.result(20) == DATA[:4]
 
 
-@pytest.mark.xfail(reason="the future and what runs it hold each other until the next garbage collection")
 def test_a_future_that_is_done_lets_go_of_its_result(store: S3Store) -> None:
     """It may be a gigabyte, which the cyclic garbage collector knows nothing of."""
     gc.collect()

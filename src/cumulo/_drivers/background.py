@@ -91,6 +91,10 @@ class PlanFuture(Future[T]):
         self._runner = runner
         self._dispatcher = dispatcher
 
+    def unbind(self) -> None:
+        """The call has ended: let go of what ran it, which holds this future and its result."""
+        self._runner = None
+
     def cancel(self) -> bool:
         """Stop the transfer. True unless the call has already ended; `result` then raises `CancelledError`."""
         runner, dispatcher = self._runner, self._dispatcher
@@ -133,10 +137,12 @@ class _BackgroundHost:
         self.queue = dispatcher.queue
 
     def resolve(self, value: Any) -> None:
+        self._future.unbind()
         if not self._future.done():
             self._future.set_result(value)
 
     def fail(self, error: BaseException) -> None:
+        self._future.unbind()
         if not self._future.done():
             self._future.set_exception(error)
 
