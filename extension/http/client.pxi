@@ -9,7 +9,8 @@ cdef class Client:
     def __cinit__(self, *, key, host, port, tls, host_header, base=b"/", headers=(), tls_verify=True, ca_pem=None,
                   proxy_host=None, proxy_port=0, proxy_tls=False, proxy_ca_pem=None, proxy_user=None,
                   proxy_password=None,
-                  max_connections, max_idle=0xFFFFFFFF, connect_timeout_ms, idle_timeout_ms, stall_timeout_ms, total_timeout_ms,
+                  max_connections, max_idle=0xFFFFFFFF, connect_timeout_ms, idle_timeout_ms,
+                  stall_timeout_ms, total_timeout_ms,
                   max_retries, retry_timeout_ms, backoff_init_ms, backoff_max_ms, backoff_base,
                   region=None, service="s3", sign_payload=False, s3express=False, Credentials credentials=None):
         cdef cml_client_options options
