@@ -140,7 +140,8 @@ void cml_request_release(struct cml_request *request);
 /* What take_all gave: a note of a request, with a reference for the caller. NULL for a note gone stale.
  * last: this is the news of the end, and no other will come. */
 struct cml_request *cml_request_of_node(struct cml_node *node, bool *last);
-/* News goes there from now on; notes on the old queue go stale. False if the request has ended: no news will come. */
+/* News goes there from now on; notes on the old queue go stale. False if the request has ended: no news will come.
+ * To be called for all requests of a queue that nobody is going to drain any more. */
 bool cml_request_retarget(struct cml_request *request, struct cml_queue *queue);
 
 /* Before submission: how many pieces of room may be waiting at a time, when four are not enough. */

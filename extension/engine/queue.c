@@ -41,7 +41,18 @@ static struct cml_queue *s_queue_new(void) {
     return queue;
 }
 
+static void s_drop_all(struct cml_node *node) {
+    while (node != NULL) {
+        struct cml_node *next = node->next;
+        if (node->drop != NULL) {
+            node->drop(node);
+        }
+        node = next;
+    }
+}
+
 static void s_queue_destroy(struct cml_queue *queue) {
+    s_drop_all(atomic_load_explicit(&queue->head, memory_order_acquire));
     if (queue->read_fd >= 0) {
         close(queue->read_fd);
     }

@@ -6,6 +6,8 @@
  *
  * Law: the reader consumes the wake before it takes the nodes. A push that comes later finds the queue empty and
  * wakes it again, so no node is ever left behind.
+ *
+ * A queue that goes away drops what is still on it: it has no reader any more who could.
  */
 #ifndef CML_QUEUE_H
 #define CML_QUEUE_H
@@ -14,6 +16,7 @@
 
 struct cml_node {
     struct cml_node *next;
+    void (*drop)(struct cml_node *node); /* for one that nobody takes any more; NULL: nothing to do */
 };
 
 struct cml_queue;

@@ -3,6 +3,8 @@
  */
 #include "support/engine.h"
 
+#include <poll.h>
+#include <sched.h>
 #include <sys/wait.h>
 
 static struct server server;
@@ -132,6 +134,79 @@ static void test_retarget(void) {
     cml_queue_release(other);
 }
 
+static void test_note_never_read(void) {
+    section("a note that nobody reads keeps nothing but itself, and goes with its queue");
+    struct call call;
+    struct cml_queue *unread = cml_queue_new_fd();
+    call_new(&call, client, "GET", "/slow");
+    cml_request_set_flags(call.request, CML_FLAG_ANNOUNCE_HEADERS);
+    cml_request_submit(call.request, unread);
+    struct pollfd fd = {.fd = cml_queue_fd(unread), .events = POLLIN};
+    CHECK_EQ(poll(&fd, 1, 5000), 1); /* its headers; never drained */
+    CHECK(cml_request_retarget(call.request, queue));
+    CHECK(call_wait(&call, LONG_MS));
+    CHECK_EQ(call.news, 1);
+    call_free(&call);
+    wait_for_live(CML_LIVE_REQUESTS, 0); /* with the stale note still there */
+    cml_queue_release(unread);               /* and the leak check that there is none of it left */
+}
+
+/* A request that is pointed from one queue to another and back while a thread drains both. */
+struct crossing {
+    struct cml_request *request;
+    struct cml_queue *queues[2];
+    atomic_uint ends;
+    atomic_bool stop;
+};
+
+static void *s_drain_both(void *arg) {
+    struct crossing *crossing = arg;
+    while (!atomic_load(&crossing->stop)) {
+        for (int i = 0; i < 2; ++i) {
+            for (struct cml_node *node = cml_queue_take_all(crossing->queues[i]); node != NULL;) {
+                struct cml_node *next = node->next;
+                bool last = false;
+                struct cml_request *request = cml_request_of_node(node, &last);
+                if (request != NULL) {
+                    CHECK(request == crossing->request);
+                    atomic_fetch_add(&crossing->ends, last);
+                    cml_request_release(request);
+                }
+                node = next;
+            }
+        }
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void test_retarget_while_drained(void) {
+    section("a request is pointed here and there while both queues are drained: one end at most");
+    for (int round = 0; round < 200; ++round) {
+        struct call call;
+        struct crossing crossing = {.queues = {cml_queue_new_cond(), cml_queue_new_cond()}};
+        pthread_t thread;
+        call_new(&call, client, "GET", "/object");
+        cml_request_set_flags(call.request, CML_FLAG_ANNOUNCE_HEADERS);
+        uint8_t *room = call_into_buffer(&call, 100000);
+        crossing.request = call.request;
+        cml_request_submit(call.request, crossing.queues[0]);
+        pthread_create(&thread, NULL, s_drain_both, &crossing);
+        bool running = true;
+        for (int i = 1; running && atomic_load(&crossing.ends) == 0; ++i) {
+            running = cml_request_retarget(call.request, crossing.queues[i % 2]);
+        }
+        atomic_store(&crossing.stop, true);
+        pthread_join(thread, NULL);
+        CHECK(atomic_load(&crossing.ends) <= 1);
+        cml_request_release(call.request);
+        wait_for_live(CML_LIVE_REQUESTS, 0);
+        cml_queue_release(crossing.queues[0]);
+        cml_queue_release(crossing.queues[1]);
+        free(room);
+    }
+}
+
 static void s_check_sum(const char *path, int error, unsigned tries) {
     struct call call;
     check_detail = path;
@@ -255,6 +330,8 @@ int main(void) {
     test_headers_first();
     test_gaps();
     test_retarget();
+    test_note_never_read();
+    test_retarget_while_drained();
     test_checksums();
     test_changed_without_etag();
     test_conditions();
