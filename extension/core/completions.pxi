@@ -5,11 +5,11 @@
 # - Futures share one condition queue, drained by one dispatcher thread.
 #
 # A request under way is pinned (in `_pinned`) until its end has been drained, since the engine still uses its memory.
-# When a queue's owner goes away first (a loop that was closed, a thread that ended), the queue is kept in `_orphans`
-# and drained by whoever comes by: that ends its requests, but nobody is told of it any more.
+# When the reader of a queue goes away first (a loop that was closed, a thread that ended), its requests are pointed to
+# `_orphanage`, a queue that is drained along with any other: that ends them, but nobody is told of it any more.
 
 cdef set _pinned = set()
-cdef list _orphans = []
+cdef Queue _orphanage = None
 cdef list _loops = []  # (weak reference, queue); a loop is asked if it is closed, since its requests keep it alive
 cdef object _threads = threading.local()
 
@@ -17,9 +17,7 @@ cdef object _threads = threading.local()
 cdef class Queue:
     cdef cml_queue *c
     cdef uint64_t generation
-    cdef bint of_requests    # a request was pointed here: what is on it are notes of requests
-    cdef Py_ssize_t pending  # requests submitted here whose end has not been drained
-    cdef bint abandoned      # its owner is gone
+    cdef bint abandoned  # its reader is gone
     cdef object __weakref__
 
     def __cinit__(self, bint with_descriptor=False):
@@ -41,18 +39,10 @@ cdef class Queue:
 
     def drain(self):
         """Hand out all news that has come. Never raises: what a callback raises is reported as unraisable."""
-        cdef cml_node *node
-        cdef cml_node *following
-        cdef cml_request *c
-        cdef cbool last = False
-        node = cml_queue_take_all(self.c)
-        while node != NULL:
-            following = node.next
-            c = cml_request_of_node(node, &last)
-            if c != NULL:
-                _news_of(c, last)
-                cml_request_release(c)
-            node = following
+        _hand_out(self)
+        _find_orphans(1)
+        if _orphanage is not None:
+            _hand_out(_orphanage)
 
     cdef bint is_deaf(self):
         # At exit, the event loop of a daemon thread: see core/runtime.pxi.
@@ -72,6 +62,20 @@ cdef class Queue:
         """For a dispatcher thread: sleep until there is news, then hand it out."""
         if self.wait(timeout_ms):
             self.drain()
+
+
+cdef void _hand_out(Queue queue) noexcept:
+    cdef cml_node *node = cml_queue_take_all(queue.c)
+    cdef cml_node *following
+    cdef cml_request *c
+    cdef cbool last = False
+    while node != NULL:
+        following = node.next
+        c = cml_request_of_node(node, &last)
+        if c != NULL:
+            _news_of(c, last)
+            cml_request_release(c)
+        node = following
 
 
 cdef void _news_of(cml_request *c, bint last) noexcept:
@@ -103,33 +107,44 @@ class _Owner:
 cdef int _abandon(Queue queue) except -1:
     cdef Request request
     queue.abandoned = True
-    if queue.pending > 0 and queue.generation == cml_runtime_generation():
-        _orphans.append(queue)
+    if queue.generation == cml_runtime_generation():
         for request in list(_pinned):
-            if request.queue is queue and request.is_range:
-                request.waiter = None  # a future of a closed loop
-                request.cancel()
+            if request.queue is queue:
+                request.orphan()
     return 0
 
 
-cdef int _drain_orphans() except -1:
-    cdef Queue orphan
-    for entry in list(_loops):
+cdef Queue _read_queue(Queue queue):
+    # The queue, or where its news goes now that nobody reads it any more.
+    global _orphanage
+    cdef Queue fresh
+    if not queue.abandoned:
+        return queue
+    if _orphanage is None:
+        fresh = Queue()
+        fresh.abandoned = True
+        if _orphanage is None:  # still: making one may collect garbage, and that abandon a queue
+            _orphanage = fresh
+    return _orphanage
+
+
+cdef int _find_orphans(Py_ssize_t most) except -1:
+    # Asks so many loops if they were closed; they take turns.
+    while most > 0 and _loops:
+        most -= 1
+        entry = _loops.pop(0)
         loop = entry[0]()
         if loop is None or loop.is_closed():
-            _loops.remove(entry)
             _abandon(entry[1])
-    for orphan in list(_orphans):
-        orphan.drain()
-        if orphan.pending <= 0:
-            _orphans.remove(orphan)
+        else:
+            _loops.append(entry)
     return 0
 
 
 cdef Queue _thread_queue():
     cdef Queue queue = getattr(_threads, "queue", None)
     if queue is None or queue.generation != cml_runtime_generation():
-        _drain_orphans()
+        _find_orphans(len(_loops))
         queue = Queue()
         _threads.queue = queue
         _threads.owner = _Owner(queue)
@@ -145,7 +160,7 @@ cdef Queue _loop_queue(loop):
     # The loop has its queue as an attribute: nothing to look up, and no reference back to the loop.
     cdef Queue queue = getattr(loop, "_cumulo_queue", None)
     if queue is None or queue.generation != cml_runtime_generation():
-        _drain_orphans()
+        _find_orphans(len(_loops))
         queue = Queue(True)
         loop.add_reader(queue.fileno(), queue.drain)
         loop._cumulo_queue = queue
@@ -160,9 +175,10 @@ def loop_queue(loop):
 
 def _fail_inherited():
     # In a forked child: what was under way belongs to the parent; whoever waits for it here is told so.
+    global _orphanage
     inherited = list(_pinned)
     _pinned.clear()
-    _orphans.clear()
+    _orphanage = None
     _loops.clear()
     _threads.__dict__.clear()
     for request in inherited:

@@ -68,10 +68,7 @@ def runtime_stats():
 
 def live_objects():
     """Counts of native objects that are alive, for leak checks. What has ended unseen on this thread is not."""
-    cdef Queue queue = getattr(_threads, "queue", None)
-    if queue is not None and queue.generation == cml_runtime_generation():
-        queue.drain()
-    _drain_orphans()
+    _find_orphans(len(_loops))
     _thread_queue().drain()
     return {
         "requests": cml_live_get(CML_LIVE_REQUESTS),

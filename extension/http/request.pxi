@@ -97,8 +97,7 @@ cdef class Request:
         """Start. News goes to `queue`; `waiter` is called when it is drained."""
         if self.generation != cml_runtime_generation():
             raise RuntimeError("this request was made before a fork")
-        self.queue = queue
-        queue.pending += 1
+        queue = self.queue = _read_queue(queue)
         if _exiting and queue.is_deaf():
             return
         _refuse_at_exit()
@@ -108,13 +107,19 @@ cdef class Request:
 
     cpdef retarget(self, Queue queue):
         """News goes to another queue from now on. Look at the progress once more after this."""
+        queue = _read_queue(queue)
         if self.queue is not queue and not self.ended:
-            self.queue.pending -= 1
-            queue.pending += 1
-            queue.of_requests = True
             self.queue = queue
             if not cml_request_retarget(self.c, queue.c):
                 self.end()
+
+    cdef orphan(self):
+        # Its queue was abandoned, and so was who waits. Who reads the result nonetheless, in another context, points it
+        # to a queue of its own before waiting.
+        self.waiter = None
+        if self.is_range:
+            self.cancel()
+        self.retarget(self.queue)
 
     def perform(self, bint headers_only=False):
         """Submit and wait on this thread; Ctrl-C stops the transfer. Raises what the error factory makes."""
@@ -169,7 +174,6 @@ cdef class Request:
 
     cdef end(self):
         self.ended = True
-        self.queue.pending -= 1
         _pinned.discard(self)
         if self.has_source:
             PyBuffer_Release(&self.source)

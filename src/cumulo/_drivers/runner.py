@@ -95,13 +95,13 @@ class Runner:
     def _begin_wait(self, effect: Until | AnyOf) -> tuple[bool, Any, BaseException | None]:
         requests = _requests_of(effect)
         for request in requests:
+            request.retarget(self._host.queue)  # first: on a queue that nobody reads any more it would lose its waiter
             request.waiter = self._on_request
-            request.retarget(self._host.queue)
         self._waiting = effect
         found = self._settled(effect)
         if found is None:
             return False, None, None
-        self._waiting = None
+        self._let_go(effect)
         return (True, found, None) if isinstance(effect, AnyOf) else (True, *_outcome(found))
 
     def _settled(self, effect: Any) -> Request | None:
@@ -114,11 +114,17 @@ class Runner:
         found = self._settled(effect) if effect is not None and request in _requests_of(effect) else None
         if found is None:
             return
-        self._waiting = None
+        self._let_go(effect)
         if isinstance(effect, AnyOf):
             self._step(found, None)
         else:
             self._step(*_outcome(found))
+
+    def _let_go(self, effect: Any) -> None:
+        # A request under way would keep its waiter, and by it the result that is to stop it when nobody wants it.
+        self._waiting = None
+        for request in _requests_of(effect):
+            request.waiter = None
 
     def _done_of(self, effect: Any) -> Done:
         def done(value: Any, error: BaseException | None) -> None:
