@@ -16,7 +16,6 @@ from engine cimport *
 import atexit
 import base64
 import collections
-import mmap
 import os
 import resource
 import sys
@@ -30,6 +29,7 @@ include "core/buffers.pxi"
 include "core/runtime.pxi"
 include "core/completions.pxi"
 include "core/files.pxi"
+include "core/checksum.pxi"
 include "core/logging.pxi"
 include "http/credentials.pxi"
 include "http/client.pxi"

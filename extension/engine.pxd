@@ -154,6 +154,7 @@ cdef extern from "engine/engine.h" nogil:
         int error
         int crt_error
         uint32_t attempts
+        bint in_doubt
         uint64_t pieces_done
         uint64_t delivered
         uint64_t waiting
@@ -171,7 +172,10 @@ cdef extern from "engine/engine.h" nogil:
     void cml_request_failure(cml_request *request, cml_response_view *out, const char **body, size_t *len)
     cml_buffer *cml_request_prefetched(cml_request *request)
     cml_buffer *cml_request_take_body(cml_request *request)
-    size_t cml_checksum_of(const char *algorithm, const void *data, size_t length, uint8_t *out)
+    struct cml_sum
+    cml_sum *cml_checksum_begin(const char *algorithm)
+    void cml_checksum_add(cml_sum *sum, const void *data, size_t length)
+    size_t cml_checksum_end(cml_sum *sum, uint8_t *out)
     int cml_last_crt_error()
 
 

@@ -230,6 +230,7 @@ void cml_request_progress(struct cml_request *request, struct cml_progress *out)
     out->error = request->error;
     out->crt_error = request->crt_error;
     out->attempts = request->attempts;
+    out->in_doubt = request->in_doubt;
     out->pieces_done = request->pieces_done;
     out->waiting = request->spill_len;
     out->delivered = request->received - request->spill_len;

@@ -1,4 +1,6 @@
-/* Checksums of bodies as they arrive, compared with the base64 value a server sent. Loop thread only. */
+/* Checksums: of bodies as they arrive (the loop's thread), compared with the base64 value a server sent; and of what is
+ * to be uploaded (any one thread).
+ */
 #include "internal.h"
 
 #include <aws/cal/hash.h>
@@ -72,20 +74,28 @@ void cml_sum_stop(struct cml_sum *sum) {
     sum->kind = CML_SUM_NONE;
 }
 
-size_t cml_checksum_of(const char *algorithm, const void *data, size_t length, uint8_t out[64]) {
+struct cml_sum *cml_checksum_begin(const char *algorithm) {
     static const struct {
         const char *name;
         enum cml_checksum kind;
     } known[] = {{"CRC64NVME", CML_SUM_CRC64NVME}, {"CRC32C", CML_SUM_CRC32C}, {"SHA256", CML_SUM_SHA256}};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); ++i) {
         if (strcmp(known[i].name, algorithm) == 0) {
-            struct cml_sum sum = {.kind = CML_SUM_NONE};
-            cml_sum_start(&sum, known[i].kind);
-            cml_sum_update(&sum, data, length);
-            size_t size = s_digest(&sum, out);
-            cml_sum_stop(&sum);
-            return size;
+            struct cml_sum *sum = aws_mem_calloc(aws_default_allocator(), 1, sizeof(*sum));
+            cml_sum_start(sum, known[i].kind);
+            return sum;
         }
     }
-    return 0;
+    return NULL;
+}
+
+void cml_checksum_add(struct cml_sum *sum, const void *data, size_t length) {
+    cml_sum_update(sum, data, length);
+}
+
+size_t cml_checksum_end(struct cml_sum *sum, uint8_t out[64]) {
+    size_t size = s_digest(sum, out);
+    cml_sum_stop(sum);
+    aws_mem_release(aws_default_allocator(), sum);
+    return size;
 }

@@ -160,6 +160,7 @@ struct cml_progress {
     int error;            /* enum cml_error, once finished */
     int crt_error;        /* aws error code behind it, or 0 */
     uint32_t attempts;
+    bool in_doubt;        /* an attempt before the last may have been carried out, although it was not answered so */
     uint64_t pieces_done; /* pieces of room that are full, or that hold the last bytes */
     uint64_t delivered;   /* body bytes in the room given, in order */
     uint64_t waiting;     /* body bytes received that have no room yet */
@@ -187,8 +188,10 @@ struct cml_buffer *cml_request_prefetched(struct cml_request *request);
 /* The gathered body of a COLLECT request; the caller gets a reference, or NULL. */
 struct cml_buffer *cml_request_take_body(struct cml_request *request);
 
-/* "CRC64NVME", "CRC32C" or "SHA256" of some memory, as the bytes that S3's headers hold in base64; 0 if unknown. */
-size_t cml_checksum_of(const char *algorithm, const void *data, size_t length, uint8_t out[64]);
+/* "CRC64NVME", "CRC32C" or "SHA256", as the bytes that S3's headers hold in base64. NULL if unknown; end frees it. */
+struct cml_sum *cml_checksum_begin(const char *algorithm);
+void cml_checksum_add(struct cml_sum *sum, const void *data, size_t length);
+size_t cml_checksum_end(struct cml_sum *sum, uint8_t out[64]);
 
 int cml_last_crt_error(void);
 

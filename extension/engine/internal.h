@@ -254,6 +254,7 @@ struct cml_request {
     bool headers_ready, finished;
     int error, crt_error;
     uint64_t received; /* body bytes taken in, over all attempts */
+    bool in_doubt;     /* see cml_progress */
 
     /* the loop's thread only, and after finished anybody's */
     enum cml_state state;
@@ -320,6 +321,7 @@ int cml_check_headers(struct cml_request *request); /* CML_OK or what is wrong *
 int cml_check_end(struct cml_request *request);
 bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns); /* whether another attempt may help */
 bool cml_can_go_on(struct cml_request *request); /* whether what was received can be kept or thrown away */
+bool cml_may_be_done(const struct cml_request *request); /* whether the failed attempt may have had its effect */
 bool cml_all_is_here(const struct cml_request *request);
 
 /* retry.c */

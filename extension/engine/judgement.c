@@ -260,6 +260,25 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     return heals;
 }
 
+/* Only a server that says so has certainly not done what it was asked: by a status of its own before doing anything, not
+ * one of a failure on the way (500, 502, 504) or behind a 200. */
+bool cml_may_be_done(const struct cml_request *request) {
+    int status = request->current.status;
+    switch (request->pending_error) {
+        case CML_ERR_STATUS:
+            return status < 300 || (status >= 500 && status != 501 && status != 503 && status != 505);
+        case CML_ERR_CONNECT:
+        case CML_ERR_CONNECT_TIMEOUT:
+        case CML_ERR_DNS:
+        case CML_ERR_TLS:
+        case CML_ERR_PROXY:
+        case CML_ERR_RESOURCES:
+            return false;
+        default:
+            return true;
+    }
+}
+
 /* What was received may be kept and gone on from, or thrown away while nobody has seen it; else there is no retry. */
 bool cml_can_go_on(struct cml_request *request) {
     if (request->received == 0 || (cml_is_resumable(request) && request->pending_error != CML_ERR_CHECKSUM)) {

@@ -371,6 +371,11 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
         return;
     }
     atomic_fetch_add_explicit(&request->client->retries, 1, memory_order_relaxed);
+    if (cml_may_be_done(request)) {
+        pthread_mutex_lock(&request->lock);
+        request->in_doubt = true;
+        pthread_mutex_unlock(&request->lock);
+    }
     if (request->received == 0 && !(request->flags & CML_FLAG_ANNOUNCE_HEADERS) && request->prefetched == NULL) {
         s_uncommit(request);
     }

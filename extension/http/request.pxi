@@ -229,6 +229,13 @@ cdef class Request:
         cml_request_progress(self.c, &p)
         return p.attempts
 
+    @property
+    def in_doubt(self):
+        """Whether an attempt before the last may have been carried out, although its answer did not come."""
+        cdef cml_progress p
+        cml_request_progress(self.c, &p)
+        return p.in_doubt
+
     def raise_if_failed(self):
         """Raise the exception for the failure, if there was one."""
         if self.error is not None:
@@ -433,25 +440,6 @@ def get_range_async(Client client not None, str key not None, uint64_t start, ui
     request.submit(_loop_queue(loop))
     future.request = request
     return future
-
-
-def checksum(str algorithm not None, body, file):
-    """The base64 text of S3's checksum headers, of a buffer or of (file, offset, length)."""
-    cdef Py_buffer view
-    cdef uint8_t digest[64]
-    cdef size_t size
-    cdef bytes name = algorithm.encode("ascii")
-    cdef const char *text = PyBytes_AS_STRING(name)
-    if body is None:
-        with mmap.mmap(file[0].fileno(), file[1] + file[2], access=mmap.ACCESS_READ) as mapped:
-            return checksum(algorithm, memoryview(mapped)[file[1]:] if file[2] else b"", None)
-    PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
-    with nogil:
-        size = cml_checksum_of(text, view.buf, view.len, digest)
-    PyBuffer_Release(&view)
-    if size == 0:
-        raise ValueError(f"unknown checksum algorithm {algorithm!r}")
-    return base64.b64encode(digest[:size]).decode("ascii")
 
 
 cdef bytes _path(bytes base, str key):
