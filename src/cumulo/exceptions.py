@@ -9,6 +9,7 @@
     │   ├── RangeNotSatisfiableError    416; also ValueError
     │   ├── ChecksumError               the body does not match its checksum
     │   ├── ObjectChangedError          the object was replaced while it was read
+    │   ├── SourceChangedError          the file was changed while it was uploaded
     │   └── ForkedError                 the call was made before a fork, in the parent
     ├── NotFoundError                   also FileNotFoundError
     ├── AlreadyExistsError              also FileExistsError
@@ -48,6 +49,7 @@ __all__ = [
     "RangeNotSatisfiableError",
     "RequestTimeoutError",
     "ServerError",
+    "SourceChangedError",
     "ThrottledError",
     "UnauthenticatedError",
     "UnknownConfigurationKeyError",
@@ -122,6 +124,14 @@ class ChecksumError(GenericError):
 
 class ObjectChangedError(GenericError):
     """The object was replaced between two requests for parts of it."""
+
+
+class SourceChangedError(GenericError):
+    """The file that is uploaded was cut, extended or written to meanwhile.
+
+    An upload in parts is aborted. Where one request carried the file, an object may be there, of the file's content at
+    different times.
+    """
 
 
 class ForkedError(GenericError):

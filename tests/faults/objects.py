@@ -8,6 +8,7 @@ over any step while keeping its side effects.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
@@ -83,6 +84,7 @@ class Object:
 
     def _write(self, request: Request) -> Response:
         self.replace(decoded_body(request))
+        self.modified = time.time()
         return Response(headers=(("ETag", self.current_etag),))
 
     def _read(self, request: Request) -> Response:
@@ -220,6 +222,7 @@ class Upload:
         parts = self.parts.pop(upload)
         self.completed.append(upload)
         self.object.replace(b"".join(data for _, data in sorted(parts.items())))
+        self.object.modified = time.time()
         digests = b"".join(hashlib.md5(data).digest() for _, data in sorted(parts.items()))
         self.object.etag = f'"{hashlib.md5(digests).hexdigest()}-{len(parts)}"'
         fields = f"<Bucket>bucket</Bucket><Key>key</Key><ETag>{self.object.etag}</ETag>"

@@ -98,6 +98,7 @@ def test_built_in_classes() -> None:
         (e.RangeNotSatisfiableError, (ValueError, e.GenericError)),
         (e.ChecksumError, (e.GenericError,)),
         (e.ObjectChangedError, (e.GenericError,)),
+        (e.SourceChangedError, (e.GenericError,)),
         (e.NotSupportedError, (NotImplementedError,)),
         (e.InvalidPathError, (ValueError,)),
         (e.UnknownConfigurationKeyError, (ValueError,)),

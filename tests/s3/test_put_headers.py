@@ -110,9 +110,9 @@ def test_checksums_on_real_servers(server: S3Server, algorithm: str) -> None:
 
 
 def test_a_wrong_checksum_is_refused(ministack: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cumulo._providers.s3 as provider
+    from cumulo._operations import sources
 
-    monkeypatch.setattr(provider, "checksum", lambda *_: base64.b64encode(bytes(32)).decode())
+    monkeypatch.setattr(sources, "checksum", lambda *_: base64.b64encode(bytes(32)).decode())
     store = server_store(ministack, checksum_algorithm="SHA256")
     with pytest.raises(BaseError) as caught:
         store.put("x", b"content")

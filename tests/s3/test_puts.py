@@ -6,6 +6,7 @@ import asyncio
 import gc
 import io
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from cumulo._operations import sources
 from cumulo.exceptions import (
     AlreadyExistsError,
     GenericError,
     NotSupportedError,
     PreconditionError,
     RequestTimeoutError,
+    SourceChangedError,
 )
 from cumulo.store import S3Store
 from tests.faults import FaultServer, Faulty, Object, Request, Response, Upload, error_document
@@ -133,25 +136,70 @@ def test_a_file_that_is_cut_while_it_is_sent(
     fault_server.script(PATH, cut)
     if not multipart:
         fault_server.script(PATH, [cut_and_fail, upload])
-    with pytest.raises(GenericError, match=r"shorter|could not be read"):
+    with pytest.raises(SourceChangedError, match=str(file)):
         store.put("key", file, use_multipart=multipart, max_concurrency=1)
     assert upload.object.data is None
     assert upload.parts == {}
+    assert len(upload.aborted) == multipart
 
 
-def test_a_file_that_grows_is_sent_as_it_was(fault_server: FaultServer, faulty: S3Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [b"more", b""], ids=["extended", "overwritten"])
+@pytest.mark.parametrize("call", ["put", "put_async", "futures"])
+def test_a_file_that_is_written_to_while_it_is_sent(
+    fault_server: FaultServer, faulty: S3Store, tmp_path: Path, change: bytes, call: str
+) -> None:
     upload = Upload()
     file = tmp_path / "f"
     file.write_bytes(bytes(6 * MIB))
+    os.utime(file, (1, 1))  # the clock of a file system is coarse
 
-    def grow(request: Request) -> Response:
-        with file.open("ab") as more:
-            more.write(b"more")
+    def write(request: Request) -> Response:
+        with file.open("r+b") as other:
+            other.seek(0, os.SEEK_END if change else os.SEEK_SET)
+            other.write(change or b"other")
         return upload(request)
 
-    fault_server.script(PATH, grow)
-    faulty.put("key", file, max_concurrency=1)
-    assert upload.object.data == bytes(6 * MIB)
+    fault_server.script(PATH + "?partNumber=2", write)
+    fault_server.script(PATH, upload)
+    with pytest.raises(SourceChangedError, match=str(file)):
+        CALLS[call](faulty, file)
+    assert upload.object.data is None
+    assert len(upload.aborted) == 1
+
+
+CALLS: dict[str, Callable[[S3Store, Any], Any]] = {
+    "put": lambda store, file: store.put("key", file),
+    "put_async": lambda store, file: asyncio.run(_put_async(store, file)),
+    "futures": lambda store, file: store.futures.put("key", file).result(60),
+}
+
+
+async def _put_async(store: S3Store, file: Any) -> None:
+    await store.put_async("key", file)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_file_that_is_cut_while_its_checksum_is_made(
+    fault_server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Not a byte of it is sent; and the process lives, which a mapped file's end would kill."""
+    store = fault_store(fault_server, checksum_algorithm="CRC64NVME")
+    fault_server.script(PATH, upload := Upload())
+    file = tmp_path / "f"
+    file.write_bytes(bytes(6 * MIB))
+    make, threads = sources.checksum, list[threading.Thread]()
+
+    def cut_first(*arguments: Any) -> str:
+        threads.append(threading.current_thread())
+        os.truncate(file, MIB)
+        return make(*arguments)
+
+    monkeypatch.setattr(sources, "checksum", cut_first)
+    with pytest.raises(SourceChangedError, match=r"its size was 6291456 bytes, and is 1048576 now"):
+        CALLS[call](store, file)
+    assert upload.aborted
+    assert not with_query(fault_server, "partNumber")
+    assert (threading.main_thread() in threads) == (call == "put"), "an event loop would stand still meanwhile"
 
 
 def test_a_bytearray_can_not_be_resized_while_it_is_sent(fault_server: FaultServer, faulty: S3Store) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from cumulo._native import loop_queue
 
-from . import pool
+from . import background, pool
 from .effects import END, Plan
-from .runner import Done, Runner
+from .runner import Done, Heir, Runner
 
 T = TypeVar("T")
 
@@ -40,11 +41,12 @@ class PlanFuture(asyncio.Future[T]):
 
 
 class _LoopHost:
-    __slots__ = ("_future", "_loop", "queue")
+    __slots__ = ("_future", "_loop", "_pulling", "queue")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, future: PlanFuture[Any]) -> None:
         self._loop = loop
         self._future = future
+        self._pulling: asyncio.Future[Any] | None = None
         self.queue = loop_queue(loop)
 
     def resolve(self, value: Any) -> None:
@@ -64,9 +66,33 @@ class _LoopHost:
 
     def pull(self, source: Any, done: Done) -> None:
         if hasattr(source, "__anext__"):
-            self._when_done(self._loop.create_task(_next_of(source)), done)
+            self._pulling = self._loop.create_task(_next_of(source))
         else:
-            self.call(next, (source, END), done)
+            self._pulling = self._loop.run_in_executor(pool.executor(), next, source, END)
+        self._when_done(self._pulling, done)
+
+    def stop_pulling(self) -> None:
+        if isinstance(self._pulling, asyncio.Task):  # a thread can't be stopped
+            self._pulling.cancel()
+
+    def close(self, source: Any, done: Done) -> None:
+        self._when_done(self._loop.create_task(self._close(source)), done)
+
+    async def _close(self, source: Any) -> None:
+        if self._pulling is not None:
+            await asyncio.wait([self._pulling])
+        if hasattr(source, "aclose"):
+            await source.aclose()
+        else:
+            await self._loop.run_in_executor(pool.executor(), source.close)
+
+    def heir(self) -> Heir:
+        return background.heir(self._close_from_afar)
+
+    def _close_from_afar(self, source: Any) -> None:
+        # A loop that is closed has ended its generators itself (`shutdown_asyncgens`).
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.close, source, _nothing)
 
     def _when_done(self, awaited: asyncio.Future[Any], done: Done) -> None:
         def on_done(future: asyncio.Future[Any]) -> None:
@@ -77,6 +103,10 @@ class _LoopHost:
                 done(None if error is not None else future.result(), error)
 
         awaited.add_done_callback(on_done)
+
+
+def _nothing(_value: Any, _error: BaseException | None) -> None:
+    pass
 
 
 async def _next_of(source: Any) -> Any:

@@ -1,16 +1,20 @@
 """Runs plans for `concurrent.futures.Future`s: one daemon thread hands out the news of all of them.
 
 A callback of a future runs on that thread. When it waits for another future of ours, it hands out news itself
-meanwhile, so that it can't wait for ever for what only it could deliver.
+meanwhile, so that it can't wait for ever for what only it could deliver. Calls of event loops that were cancelled while
+they must not be cut short are brought to their end here too (see `heir`).
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -18,13 +22,16 @@ from cumulo._native import Queue
 
 from . import pool
 from .effects import END, Plan
-from .runner import Done, Runner
+from .runner import Done, Heir, Runner
 
 T = TypeVar("T")
 
 _TICK_MS = 200
+_EXIT_WAITS_S = 1.0
 _lock = threading.RLock()
 _dispatcher: _Dispatcher | None = None
+_inherited: set[Future[Any]] = set()
+"""What heirs have not ended yet."""
 
 
 class _Dispatcher:
@@ -129,11 +136,12 @@ class PlanFuture(Future[T]):
 
 
 class _BackgroundHost:
-    __slots__ = ("_dispatcher", "_future", "queue")
+    __slots__ = ("_dispatcher", "_future", "_pulling", "queue")
 
     def __init__(self, dispatcher: _Dispatcher, future: PlanFuture[Any]) -> None:
         self._dispatcher = dispatcher
         self._future = future
+        self._pulling: Future[Any] | None = None
         self.queue = dispatcher.queue
 
     def resolve(self, value: Any) -> None:
@@ -147,13 +155,63 @@ class _BackgroundHost:
             self._future.set_exception(error)
 
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
+        self._submit(function, arguments, done)
+
+    def _submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> Future[Any]:
         inner = pool.executor().submit(function, *arguments)
         inner.add_done_callback(lambda f: self._dispatcher.post(lambda: _tell(f, done)))
+        return inner
 
     def pull(self, source: Any, done: Done) -> None:
         if not hasattr(source, "__next__"):
             raise TypeError("an async iterator needs an async call, such as put_async")
-        self.call(next, (source, END), done)
+        self._pulling = self._submit(next, (source, END), done)
+
+    def stop_pulling(self) -> None:
+        pass  # a thread can't be stopped
+
+    def close(self, source: Any, done: Done) -> None:
+        if not hasattr(source, "close"):  # an async iterator, of which nothing was taken
+            done(None, None)
+        elif self._pulling is None or self._pulling.done():
+            self.call(source.close, (), done)
+        else:  # the call was cancelled, and does not wait for what may take long
+            self._pulling.add_done_callback(lambda _: _close_quietly(source))
+            done(None, None)
+
+    def post(self, job: Callable[[], None]) -> None:
+        self._dispatcher.post(job)
+
+    def heir(self) -> Heir:
+        return self
+
+
+def heir(close: Callable[[Any], None]) -> Heir:
+    """Where the rest of a cancelled call can run for an event loop, which may be closed before it has ended."""
+    dispatcher = _the_dispatcher()
+    future: PlanFuture[Any] = PlanFuture()
+    _inherited.add(future)
+    future.add_done_callback(_inherited.discard)
+    return _LoopsHeir(dispatcher, future, close)
+
+
+class _LoopsHeir(_BackgroundHost):
+    """Nobody waits for what comes of it, but an exit."""
+
+    __slots__ = ("_close",)
+
+    def __init__(self, dispatcher: _Dispatcher, future: PlanFuture[Any], close: Callable[[Any], None]) -> None:
+        super().__init__(dispatcher, future)
+        self._close = close
+
+    def close(self, source: Any, done: Done) -> None:
+        self._close(source)
+        done(None, None)
+
+
+def _close_quietly(source: Any) -> None:
+    with suppress(Exception):  # the call has failed already, and said why
+        source.close()
 
 
 def _tell(future: Future[Any], done: Done) -> None:
@@ -164,7 +222,13 @@ def _tell(future: Future[Any], done: Done) -> None:
 def _after_fork() -> None:
     global _dispatcher, _lock
     _dispatcher = None  # its thread is the parent's
+    _inherited.clear()
     _lock = threading.RLock()
 
 
+def _wait_for_heirs() -> None:
+    wait_for(list(_inherited), _EXIT_WAITS_S)
+
+
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_wait_for_heirs)  # before the engine's own, which was registered earlier

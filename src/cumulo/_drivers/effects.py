@@ -45,6 +45,15 @@ class Until:
         return bool(finished or (self.headers and headers_ready) or (self.pieces and pieces_done >= self.pieces))
 
 
+class Unbroken(Until):
+    """Submit, and wait for the end, which a cancel does not bring about: it is thrown once the request has ended.
+
+    For what a server begins on our behalf: only its answer says what there is to take back.
+    """
+
+    __slots__ = ()
+
+
 class AnyOf:
     """Wait until one of these has ended."""
 
@@ -63,6 +72,15 @@ class Pull:
         self.source = source
 
 
+class Close:
+    """End an iterator that is not wanted any more, once what is still taking an item from it has it."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+
 class Call:
     """A function that may block: on an event loop it runs in a thread."""
 
@@ -73,5 +91,5 @@ class Call:
         self.arguments = arguments
 
 
-Effect: TypeAlias = "Request | Start | Until | AnyOf | Pull | Call"
+Effect: TypeAlias = "Request | Start | Until | Unbroken | AnyOf | Pull | Close | Call"
 Plan: TypeAlias = Generator[Any, Any, T]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from cumulo._native import Queue, Request
 
-from .effects import AnyOf, Call, Plan, Pull, Start, Until
+from .effects import AnyOf, Call, Close, Plan, Pull, Start, Unbroken, Until
 
 
 class Host(Protocol):
@@ -23,13 +23,24 @@ class Host(Protocol):
     def fail(self, error: BaseException) -> None: ...
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None: ...
     def pull(self, source: Any, done: Done) -> None: ...
+    def stop_pulling(self) -> None: ...
+    def close(self, source: Any, done: Done) -> None: ...
+    def heir(self) -> Heir: ...
+
+
+class Heir(Host, Protocol):
+    """A host that outlives all others."""
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Run a job in this host's context."""
+        ...
 
 
 Done = Callable[[Any, BaseException | None], None]
 
 
 class Runner:
-    """One plan under way. All methods run in the host's context."""
+    """One plan under way. All methods run in the host's context, which a cancel can change: see `Host.heir`."""
 
     __slots__ = ("_cancelled", "_host", "_plan", "_waiting")
 
@@ -51,8 +62,27 @@ class Runner:
         effect, self._waiting = self._waiting, None
         for request in _requests_of(effect):
             request.waiter = None
-            request.cancel()
+            if not isinstance(effect, Unbroken):
+                request.cancel()
+        if isinstance(effect, Unbroken):
+            # An event loop may be closed long before the request has ended: the rest happens where that is no matter.
+            self._host = heir = self._host.heir()
+            heir.post(lambda: self._throw_after(effect.request, error))
+            return
+        if isinstance(effect, Pull):
+            self._host.stop_pulling()
         self._step(None, error)
+
+    def _throw_after(self, request: Request, error: BaseException) -> None:
+        def on_news(_: Request) -> None:
+            if request.finished:
+                request.waiter = None
+                self._step(None, error)
+
+        request.waiter = on_news
+        request.retarget(self._host.queue)
+        if request.finished and request.waiter is not None:
+            on_news(request)
 
     def _step(self, value: Any, error: BaseException | None) -> None:
         while True:
@@ -81,11 +111,15 @@ class Runner:
         if isinstance(effect, Start):
             effect.request.submit(self._host.queue)
             return True, effect.request, None
+        if isinstance(effect, Unbroken):
+            effect.request.submit(self._host.queue)
         if isinstance(effect, (Until, AnyOf)):
             return self._begin_wait(effect)
         self._waiting = effect
         if isinstance(effect, Pull):
             self._host.pull(effect.source, self._done_of(effect))
+        elif isinstance(effect, Close):
+            self._host.close(effect.source, self._done_of(effect))
         elif isinstance(effect, Call):
             self._host.call(effect.function, effect.arguments, self._done_of(effect))
         else:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING
 
-from cumulo._drivers.effects import AnyOf, Plan, Start
+from cumulo._drivers.effects import Plan
 from cumulo.exceptions import AlreadyExistsError, BaseError, GenericError, NotSupportedError
 
+from . import doubt
 from .get import Wanted
+from .multipart import Upload
+from .put import put_whole
+from .sources import MemorySource
 
 if TYPE_CHECKING:
     from cumulo._native import Request
@@ -44,19 +49,38 @@ def copy(
 
 def _copy_if_absent(provider: Provider, source: str, target: str, absent: tuple[str, str, int] | None) -> Plan[None]:
     if absent is not None:
-        name, value, status = absent
-        try:
-            request = provider.copy_if_absent(source, target, (name, value))
-            yield request
-            provider.check_copied(request)
-        except BaseError as error:
-            if error.status == status and not isinstance(error, AlreadyExistsError):
-                raise AlreadyExistsError(str(error), **error.__dict__) from error
-            raise
+        yield from _copy_by_header(provider, source, target, absent)
         return
     head = provider.head(source, Wanted(None))
     yield head
     yield from _copy_in_parts(provider, source, target, head, create=True)
+
+
+def _copy_by_header(provider: Provider, source: str, target: str, absent: tuple[str, str, int]) -> Plan[None]:
+    name, value, status = absent
+    began = monotonic()
+    request = provider.copy_if_absent(source, target, (name, value))
+    try:
+        yield request
+        provider.check_copied(request)
+    except BaseError as error:
+        refusal = AlreadyExistsError(str(error), **error.__dict__) if error.status == status else error
+        if not doubt.is_in_doubt(request, refusal):
+            raise refusal  # noqa: B904 - often the same
+        if not (yield from _copied_before(provider, source, target, began)):
+            raise doubt.told(refusal) from error
+
+
+def _copied_before(provider: Provider, source: str, target: str, began: float) -> Plan[bool]:
+    """Whether an earlier attempt has made the copy."""
+    made = yield from doubt.probed(provider, target, began)
+    if made is None:
+        return False
+    head = provider.probe(source)
+    with suppress(BaseError):
+        yield head
+        return provider.is_copy_of(made, head)
+    return False
 
 
 def _copy_in_parts(provider: Provider, source: str, target: str, head: Request, *, create: bool) -> Plan[None]:
@@ -65,44 +89,18 @@ def _copy_in_parts(provider: Provider, source: str, target: str, head: Request, 
     plan = PutPlan(attributes=provider.attributes(head), create=create)
     size = provider.meta(source, head)["size"]
     if size == 0:
-        yield provider.put(target, plan, body=b"")
+        nothing = MemorySource(b"")
+        yield from put_whole(provider, target, nothing, (yield from nothing.part(0, 0)), plan)
         return
-    created = provider.create_upload(target, plan)
-    yield created
-    upload_id = provider.upload_id(created)
-    in_flight: dict[Any, int] = {}
-    try:
-        parts = yield from _copy_parts(provider, source, target, upload_id, size, in_flight)
-        yield provider.complete_upload(target, upload_id, parts, plan)
-    except BaseException:
-        for request in in_flight:
-            request.cancel()
-        with suppress(BaseError):  # what made us abort is what the caller has to know
-            yield provider.abort_upload(target, upload_id)
-        raise
+    upload = Upload(provider, target, plan, _AT_ONCE)
+    yield from upload.run(lambda: _copy_parts(provider, source, target, upload, size))
 
 
-def _copy_parts(
-    provider: Provider, source: str, target: str, upload_id: str, size: int, in_flight: dict[Any, int]
-) -> Plan[list[Any]]:
+def _copy_parts(provider: Provider, source: str, target: str, upload: Upload, size: int) -> Plan[None]:
     starts = list(range(0, size, _PART_BYTES if size > provider.max_put_bytes else size))
     if len(starts) > provider.max_parts:
         raise NotSupportedError(f"copy {source!r}: {size} bytes are more than a copy may hold")
-    done: dict[int, Any] = {}
     for number, start in enumerate(starts, 1):
         end = starts[number] if number < len(starts) else size
-        if len(in_flight) >= _AT_ONCE:
-            yield from _take_one(provider, in_flight, done)
-        request = provider.copy_part(source, target, upload_id, number, start, end)
-        in_flight[request] = number
-        yield Start(request)
-    while in_flight:
-        yield from _take_one(provider, in_flight, done)
-    return [done[number] for number in sorted(done)]
-
-
-def _take_one(provider: Provider, in_flight: dict[Any, int], done: dict[int, Any]) -> Plan[None]:
-    request = yield AnyOf(list(in_flight))
-    number = in_flight.pop(request)
-    request.raise_if_failed()
-    done[number] = provider.part_of(request, number)
+        yield from upload.room()
+        yield from upload.start(provider.copy_part(source, target, upload.id, number, start, end), number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from cumulo._native import Request
@@ -31,6 +31,10 @@ class PutPlan:
     if_match: str | None = None
 
 
+FilePart: TypeAlias = "tuple[Any, int, int]"
+"""(file, offset, length)"""
+
+
 class Provider(Protocol):
     """One store's requests."""
 
@@ -40,22 +44,40 @@ class Provider(Protocol):
     max_put_bytes: int
     bulk_delete_keys: int
     """How many keys one request deletes; 0 when each key is a request of its own."""
+    checksum_algorithm: str | None
+    """Which checksum goes with what is uploaded, if any."""
 
     def get(self, path: str, wanted: Wanted) -> Request: ...
     def get_span(self, path: str, start: int, end: int) -> Request: ...
     def head(self, path: str, wanted: Wanted) -> Request: ...
     def meta(self, path: str, request: Request) -> ObjectMeta: ...
     def attributes(self, request: Request) -> Attributes: ...
+    def probe(self, path: str) -> Request:
+        """A HEAD for `age_s`, `is_stored_as`, `is_copy_of` and `is_completed_as`."""
+        ...
+
+    def age_s(self, head: Request) -> float | None:
+        """How long ago the object was written, by the server's own clock; None where it does not say."""
+        ...
+
+    def is_stored_as(self, head: Request, size: int, md5: str, checksum: str | None) -> bool:
+        """Whether the object is proven to hold this content. Content of no bytes proves nothing."""
+        ...
+
+    def is_copy_of(self, head: Request, source: Request) -> bool:
+        """Whether the object is proven to have the content of another."""
+        ...
 
     def put(
-        self, path: str, plan: PutPlan, *, body: Any = None, file: tuple[Any, int, int] | None = None
+        self, path: str, plan: PutPlan, *, body: Any = None, file: FilePart | None = None, checksum: str | None = None
     ) -> Request: ...
     def put_result(self, request: Request) -> PutResult: ...
     def create_upload(self, path: str, plan: PutPlan) -> Request: ...
     def upload_id(self, request: Request) -> str: ...
     def put_part(
-        self, path: str, upload_id: str, number: int, *, body: Any = None, file: tuple[Any, int, int] | None = None
-    ) -> Request: ...
+        self, path: str, upload_id: str, number: int, *, body: Any = None, file: FilePart | None = None,
+        checksum: str | None = None,
+    ) -> Request: ...  # fmt: skip
     def part_of(self, request: Request, number: int) -> Any:
         """What `complete_upload` needs to know of an uploaded part."""
         ...

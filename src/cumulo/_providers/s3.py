@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cumulo._errors import Context, of_document
-from cumulo._native import Client, ListError, Request, checksum, encode_path, parse_list_page, xml_fields
+from cumulo._native import Client, ListError, Request, encode_path, parse_list_page, xml_fields
 from cumulo._operations.get import Wanted
 from cumulo.exceptions import GenericError
 
-from .base import Listing, PutPlan
+from .base import FilePart, Listing, PutPlan
 
 if TYPE_CHECKING:
     from cumulo._config import S3Settings
@@ -71,7 +71,7 @@ class S3Provider:
         self._default_type = default_type
         self._base = client.base
         self.bulk_delete_keys = 0 if settings.disable_bulk_delete else 1000
-        self._checksum = algorithm
+        self.checksum_algorithm = algorithm
         self._get_headers = self._customer_key("x-amz-server-side-encryption-customer-")
         if settings.request_payer:
             self._payer: list[tuple[str, str]] = [("x-amz-request-payer", "requester")]
@@ -149,41 +149,36 @@ class S3Provider:
         headers = [*self._plain_get, *wanted.headers]
         return self._request("head", "HEAD", path, _version(wanted), headers=headers)
 
-    def put(self, path: str, plan: PutPlan, *, body: Any = None, file: tuple[Any, int, int] | None = None) -> Request:
-        headers = [*self._object_headers(plan), *self._conditions(plan), *self._checksum_of(body, file)]
+    def probe(self, path: str) -> Request:
+        headers = [*self._plain_get, ("x-amz-checksum-mode", "ENABLED")]
+        return self._request("head", "HEAD", path, headers=headers)
+
+    def put(self, path: str, plan: PutPlan, *, body: Any = None, file: FilePart | None = None,
+            checksum: str | None = None) -> Request:  # fmt: skip
+        headers = [*self._object_headers(plan), *self._conditions(plan), *self._checksum_header(checksum)]
         create = plan.create
         return self._request("put", "PUT", path, headers=headers, body=body, file=file, create=create)
 
-    def _checksum_of(self, body: Any, file: tuple[Any, int, int] | None) -> list[tuple[str, str]]:
-        if self._checksum is None or (body is None and file is None):
-            return []
-        try:
-            return [(_CHECKSUM_HEADERS[self._checksum], checksum(self._checksum, body, file))]
-        except (OSError, ValueError) as error:
-            if file is None:
-                raise
-            raise GenericError(
-                f"put: the source could not be read, or is shorter than when the upload began: {error}",
-                operation="put", store=repr(self._store),
-            ) from error  # fmt: skip
+    def _checksum_header(self, checksum: str | None) -> list[tuple[str, str]]:
+        algorithm = self.checksum_algorithm
+        return [(_CHECKSUM_HEADERS[algorithm], checksum)] if algorithm is not None and checksum is not None else []
 
     def create_upload(self, path: str, plan: PutPlan) -> Request:
         headers = self._object_headers(plan)
-        if self._checksum is not None:
-            headers.append(("x-amz-checksum-algorithm", self._checksum))
-            if self._checksum == "CRC64NVME":
+        if self.checksum_algorithm is not None:
+            headers.append(("x-amz-checksum-algorithm", self.checksum_algorithm))
+            if self.checksum_algorithm == "CRC64NVME":
                 headers.append(("x-amz-checksum-type", "FULL_OBJECT"))
         return self._request("put", "POST", path, "uploads=", headers=headers)
 
-    def put_part(
-        self, path: str, upload_id: str, number: int, *, body: Any = None, file: tuple[Any, int, int] | None = None
-    ) -> Request:
-        headers = [*self._get_headers, *self._payer, *self._checksum_of(body, file)]
+    def put_part(self, path: str, upload_id: str, number: int, *, body: Any = None, file: FilePart | None = None,
+                 checksum: str | None = None) -> Request:  # fmt: skip
+        headers = [*self._get_headers, *self._payer, *self._checksum_header(checksum)]
         query = f"partNumber={number}&uploadId={quote(upload_id, safe='')}"
         return self._request("put", "PUT", path, query, headers=headers, body=body, file=file)
 
     def complete_upload(self, path: str, upload_id: str, parts: Sequence[Part], plan: PutPlan) -> Request:
-        body = _complete_xml(parts, self._checksum).encode()
+        body = _complete_xml(parts, self.checksum_algorithm).encode()
         headers = [*self._get_headers, *self._payer, *self._conditions(plan), ("Content-Type", "application/xml")]
         query = f"uploadId={quote(upload_id, safe='')}"
         return self._request("put", "POST", path, query, headers=headers, body=body, error_in_200=True,
@@ -291,7 +286,7 @@ class S3Provider:
             etag = dict(self._fields(request)).get("CopyPartResult/ETag")
         if not etag:
             raise self._bad_answer(request, "an ETag")
-        header = _CHECKSUM_HEADERS.get(self._checksum or "")
+        header = _CHECKSUM_HEADERS.get(self.checksum_algorithm or "")
         return Part(number, etag, headers.get(header) if header else None)
 
     def completed(self, request: Request) -> PutResult:
@@ -309,6 +304,26 @@ class S3Provider:
             except ValueError:
                 return False
         return found == f"{digest.hexdigest()}-{len(parts)}"
+
+    def age_s(self, head: Request) -> float | None:
+        headers = head.response[1]
+        try:
+            return (_parsed_date(headers["date"]) - _parsed_date(headers["last-modified"])).total_seconds()
+        except (KeyError, ValueError, TypeError):
+            return None
+
+    def is_stored_as(self, head: Request, size: int, md5: str, checksum: str | None) -> bool:
+        """By its checksum, or its ETag: that is the content's MD5 unless it is encrypted with KMS's or our keys."""
+        _, headers, length, _ = head.response
+        if size == 0 or length != size:
+            return False
+        header = _CHECKSUM_HEADERS.get(self.checksum_algorithm or "", "")
+        return headers.get("etag", "").strip('"') == md5 or (checksum is not None and headers.get(header) == checksum)
+
+    def is_copy_of(self, head: Request, source: Request) -> bool:
+        """By ETag. A copy of what was uploaded in parts has another one."""
+        (_, copied, size, _), (_, headers, length, _) = head.response, source.response
+        return size == length and size != 0 and "etag" in headers and copied.get("etag") == headers["etag"]
 
     def check_copied(self, request: Request) -> None:
         """A copy is done when the server says so in the body: 200 comes before."""

@@ -178,6 +178,7 @@ class ObjectStoreMethods:
         Raises:
             AlreadyExistsError: with mode "create", when there is such an object.
             PreconditionError: with an update, when the object is another version now.
+            SourceChangedError: the file was cut, extended or written to while it was uploaded (S3).
             TypeError: `file` is a str: give bytes, or `pathlib.Path` for a file's name.
         """
         return sync.run(

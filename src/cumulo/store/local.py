@@ -14,7 +14,7 @@ from cumulo import _native
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Call, Plan
 from cumulo._native import Bytes
-from cumulo._operations import delete, put
+from cumulo._operations import delete, put, sources
 from cumulo._result import GetResult, HeldBody
 from cumulo.exceptions import (
     AlreadyExistsError,
@@ -233,11 +233,9 @@ class LocalStore(ObjectStoreMethods):
         if plan.if_match is not None:
             raise failed(NotSupportedError, self, "put", path, "files can't be replaced on a condition; use 'create'")
         writer = Writer(self._root, segments, create=plan.create, fsync=self._fsync)
-        source = yield from put.open_source(file)
-        try:
-            status = yield from self._written(writer, path, self._fill(writer, path, source, chunk_size))
-        finally:
-            source.close()
+        status = yield from sources.with_source(
+            file, lambda source: self._written(writer, path, self._fill(writer, path, source, chunk_size))
+        )
         return {"e_tag": meta_of(path, status)["e_tag"], "version": None}
 
     def _written(self, writer: Writer, path: str, steps: Plan[Any]) -> Plan[Any]:
@@ -251,7 +249,7 @@ class LocalStore(ObjectStoreMethods):
             yield self._call("put", path, writer.discard)
             raise
 
-    def _fill(self, writer: Writer, path: str, source: put.Source, chunk_size: int) -> Plan[os.stat_result]:
+    def _fill(self, writer: Writer, path: str, source: sources.Source, chunk_size: int) -> Plan[os.stat_result]:
         if source.size is not None:
             part = yield from source.part(0, source.size)
             if "file" not in part:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from cumulo._drivers.effects import END, Call, Plan
 from cumulo._keys import Keys
 from cumulo._native import Bytes
-from cumulo._operations import delete, put
+from cumulo._operations import delete, put, sources
 from cumulo._providers.base import Listing
 from cumulo._result import GetResult, HeldBody
 from cumulo.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
@@ -250,21 +250,21 @@ def _content_of(file: Any) -> Plan[Bytes]:
         return Bytes(file.to_bytes())
     if type(file) is bytes:
         return Bytes(file)
-    source = yield from put.open_source(file)
-    try:
-        if source.size is None:
-            return (yield from _stream_content(source))
-        part: Mapping[str, Any] = yield from source.part(0, source.size)
-        if "file" in part:
-            return (yield Call(_file_content, *part["file"]))
-        if source.size > _COPY_AT_ONCE_BYTES:
-            return (yield Call(Bytes, part["body"]))
-        return Bytes(part["body"])
-    finally:
-        source.close()
+    return (yield from sources.with_source(file, _source_content))
 
 
-def _stream_content(source: put.Source) -> Plan[Bytes]:
+def _source_content(source: sources.Source) -> Plan[Bytes]:
+    if source.size is None:
+        return (yield from _stream_content(source))
+    part: Mapping[str, Any] = yield from source.part(0, source.size)
+    if "file" in part:
+        return (yield Call(_file_content, *part["file"]))
+    if source.size > _COPY_AT_ONCE_BYTES:
+        return (yield Call(Bytes, part["body"]))
+    return Bytes(part["body"])
+
+
+def _stream_content(source: sources.Source) -> Plan[Bytes]:
     pieces: list[Any] = []
     while True:
         part = yield from source.part(0, _STREAM_PART_BYTES)

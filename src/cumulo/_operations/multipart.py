@@ -1,0 +1,96 @@
+"""An upload in parts, of content or of copies: completed or aborted, never left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from cumulo._drivers.effects import AnyOf, Plan, Start, Unbroken
+from cumulo.exceptions import BaseError, ConnectionFailedError, RequestTimeoutError
+
+from . import doubt
+
+if TYPE_CHECKING:
+    from cumulo._native import Request
+    from cumulo._providers.base import Provider, PutPlan
+    from cumulo._types import PutResult
+
+
+class Upload:
+    """A multipart upload under way: parts in flight, parts done."""
+
+    id: str = ""
+    """The provider's, once there is one."""
+
+    def __init__(self, provider: Provider, path: str, plan: PutPlan, max_concurrency: int) -> None:
+        self._provider = provider
+        self._path = path
+        self._plan = plan
+        self._most = max_concurrency
+        self._began = monotonic()
+        self._in_flight: dict[Request, int] = {}
+        self._done: dict[int, Any] = {}
+
+    def run(self, send: Callable[[], Plan[None]]) -> Plan[PutResult]:
+        """Create the upload, let `send` start its parts, and complete it; or abort it."""
+        create = self._provider.create_upload(self._path, self._plan)
+        try:
+            yield Unbroken(create)  # cut short, it might leave an upload of which we know nothing
+            self.id = self._provider.upload_id(create)
+            yield from send()
+            yield from self.rest()
+            return (yield from self._complete([self._done[number] for number in sorted(self._done)]))
+        except GeneratorExit:  # the call was dropped: nobody runs another effect
+            self._stop()
+            raise
+        except BaseException:
+            if create.finished and create.error is None:
+                yield from self._abort(create)
+            raise
+
+    def room(self) -> Plan[None]:
+        """Wait until another part may be sent."""
+        while len(self._in_flight) >= self._most:
+            yield from self._take_one()
+
+    def start(self, request: Request, number: int) -> Plan[None]:
+        """Send a part."""
+        self._in_flight[request] = number
+        yield Start(request)
+
+    def rest(self) -> Plan[None]:
+        """Wait for all parts that were started."""
+        while self._in_flight:
+            yield from self._take_one()
+
+    def _take_one(self) -> Plan[None]:
+        request = yield AnyOf(list(self._in_flight))
+        number = self._in_flight.pop(request)
+        request.raise_if_failed()
+        self._done[number] = self._provider.part_of(request, number)
+
+    def _complete(self, parts: list[Any]) -> Plan[PutResult]:
+        request = self._provider.complete_upload(self._path, self.id, parts, self._plan)
+        try:
+            yield request
+        except BaseError as error:
+            lost = isinstance(error, (ConnectionFailedError, RequestTimeoutError))
+            if not lost and not doubt.is_in_doubt(request, error):
+                raise
+            # Perhaps completed, and only the answer was lost: the object says whether it is of these very parts.
+            head = yield from doubt.probed(self._provider, self._path, self._began)
+            if head is not None and self._provider.is_completed_as(head, parts):
+                return self._provider.put_result(head)
+            raise doubt.told(error) from error
+        return self._provider.completed(request)
+
+    def _stop(self) -> None:
+        for request in self._in_flight:
+            request.cancel()
+
+    def _abort(self, create: Request) -> Plan[None]:
+        self._stop()
+        with suppress(BaseError):  # what made us abort is what the caller has to know
+            yield self._provider.abort_upload(self._path, self.id or self._provider.upload_id(create))

@@ -1,0 +1,298 @@
+"""What `put` uploads: memory, a regular file, or a stream of unknown length; and its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+from cumulo._drivers.effects import END, Call, Close, Plan, Pull
+from cumulo._native import checksum
+from cumulo.exceptions import GenericError, SourceChangedError
+
+T = TypeVar("T")
+
+_AT_ONCE_BYTES = 256 << 10
+"""Memory of which a checksum is made where we are: a thread costs more than that."""
+_READ_BYTES = 1 << 20
+
+
+def with_source(content: Any, use: Callable[[Source], Plan[T]]) -> Plan[T]:
+    """What `use` makes of the content. When that fails, an iterator that gave it is told so: it is closed."""
+    source = yield from open_source(content)
+    try:
+        return (yield from use(source))
+    except GeneratorExit:  # the call was dropped: nobody runs another effect
+        raise
+    except BaseException:
+        yield from source.give_up()
+        raise
+    finally:
+        source.close()
+
+
+class _Source:
+    """What sources have in common. A part is the arguments that a provider's `put` or `put_part` takes."""
+
+    size: int | None
+    may_change = False
+    """Whether others may change what is uploaded, so that `check` has something to do."""
+
+    def checksum(self, algorithm: str, part: Mapping[str, Any]) -> str:
+        """A part's checksum, as S3's headers have it. Blocks."""
+        return checksum(algorithm, part.get("body"), part.get("file"))
+
+    def check(self) -> None:
+        """Raise if this is not what it was any more. Blocks."""
+
+    def give_up(self) -> Plan[None]:
+        """Say to whom it comes from that no more is wanted."""
+        yield from ()
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class MemorySource(_Source):
+    """Content in one buffer."""
+
+    def __init__(self, content: Any) -> None:
+        view = memoryview(content)
+        if not view.c_contiguous:
+            raise ValueError("the buffer must be C-contiguous")
+        self._view = view.cast("B") if view.ndim != 1 or view.format != "B" or view.itemsize != 1 else view
+        self.size: int | None = self._view.nbytes
+
+    def part(self, start: int, length: int) -> Plan[dict[str, Any]]:
+        yield from ()
+        return {"body": self._view[start : start + length]}
+
+
+class FileSource(_Source):
+    """Content in a regular file, read by the engine without passing through Python.
+
+    It has to stay as it was when the upload began: what is sent may otherwise be of two versions.
+    """
+
+    may_change = True
+
+    def __init__(self, file: Any, start: int, status: os.stat_result, *, owned: bool) -> None:
+        self._file = file
+        self._start = start
+        self._owned = owned
+        self._was = status
+        self.size: int | None = max(0, status.st_size - start)
+
+    def part(self, start: int, length: int) -> Plan[dict[str, Any]]:
+        yield from ()
+        return {"file": (self._file, self._start + start, length)}
+
+    def checksum(self, algorithm: str, part: Mapping[str, Any]) -> str:
+        try:
+            made = super().checksum(algorithm, part)
+        except EOFError:
+            self.check()
+            raise
+        except OSError as error:
+            raise GenericError(f"put: {self._name} could not be read: {error}", operation="put") from error
+        self.check()
+        return made
+
+    def check(self) -> None:
+        is_now = os.fstat(self._file.fileno())
+        if is_now.st_size != self._was.st_size:
+            self._fail(f"its size was {self._was.st_size} bytes, and is {is_now.st_size} now")
+        if is_now.st_mtime_ns != self._was.st_mtime_ns:
+            self._fail("it was written to")
+
+    def _fail(self, why: str) -> NoReturn:
+        raise SourceChangedError(f"put: {self._name} changed while it was uploaded: {why}", operation="put")
+
+    @property
+    def _name(self) -> str:
+        name: Any = self._file.name
+        return "the file" if isinstance(name, int) else repr(str(name))
+
+    def close(self) -> None:
+        if self._owned:
+            self._file.close()
+
+
+class StreamSource(_Source):
+    """Content of unknown length: an iterator's buffers, or what a file-like object's `read` gives."""
+
+    def __init__(self, pull: Any) -> None:
+        self._pull = pull
+        self._rest: deque[memoryview] = deque()
+        self._have = 0
+        self._ended = False
+        self.size: int | None = None
+
+    def gather(self, length: int) -> Plan[int]:
+        """Pull until there are so many bytes, or the end is there. How many there are."""
+        while self._have < length and not self._ended:
+            item = yield self._pull(length)
+            if item is END or (item is not None and len(item) == 0 and self._pull.ends_when_empty):
+                self._ended = True
+                break
+            view = _as_bytes(item)
+            if len(view):
+                self._rest.append(view)
+                self._have += len(view)
+        return self._have
+
+    def part(self, start: int, length: int) -> Plan[dict[str, Any]]:
+        """Exactly `length` bytes, or fewer at the end."""
+        have = yield from self.gather(length)
+        return {"body": self._cut(min(length, have))}
+
+    def _cut(self, length: int) -> Any:
+        taken: list[memoryview] = []
+        left = length
+        while left > 0:
+            first = self._rest[0]
+            if len(first) <= left:
+                taken.append(self._rest.popleft())
+                left -= len(first)
+            else:
+                taken.append(first[:left])
+                self._rest[0] = first[left:]
+                left = 0
+        self._have -= length
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    def give_up(self) -> Plan[None]:
+        if not self._ended:
+            with suppress(Exception):  # the call has failed already, and says why
+                yield from self._pull.give_up()
+
+    def close(self) -> None:
+        self._rest.clear()
+
+
+class _PullItems:
+    ends_when_empty = False
+
+    def __init__(self, iterator: Any) -> None:
+        self._iterator = iterator
+
+    def __call__(self, _: int) -> Any:
+        return Pull(self._iterator)
+
+    def give_up(self) -> Plan[None]:
+        if hasattr(self._iterator, "aclose") or hasattr(self._iterator, "close"):
+            yield Close(self._iterator)
+
+
+class _PullReads:
+    ends_when_empty = True
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __call__(self, length: int) -> Any:
+        return Call(self._file.read, length)
+
+    def give_up(self) -> Plan[None]:
+        yield from ()  # the file is the caller's
+
+
+def _as_bytes(item: Any) -> memoryview:
+    try:
+        view = memoryview(item)
+    except TypeError:
+        raise TypeError(f"the source must give bytes-like objects, not {type(item).__name__}") from None
+    # A buffer that its owner may change while it is being sent is copied.
+    return (view if view.readonly and view.c_contiguous else memoryview(bytes(view))).cast("B")
+
+
+Source = MemorySource | FileSource | StreamSource
+
+
+def open_source(content: Any) -> Plan[Source]:
+    """What `put` was given, ready to be read. Raises `TypeError` for what can't be uploaded."""
+    if isinstance(content, str):
+        raise TypeError("a str is neither content nor a file: give bytes, or pathlib.Path for a file's name")
+    if isinstance(content, os.PathLike):
+        return (yield Call(_open_path, Path(cast("os.PathLike[str]", content))))
+    if hasattr(content, "read"):
+        return _of_file(content)
+    try:
+        return MemorySource(content)
+    except TypeError:
+        pass
+    if isinstance(content, Mapping):
+        raise TypeError("a mapping is not content")
+    if hasattr(content, "__aiter__"):
+        return StreamSource(_PullItems(content.__aiter__()))
+    if hasattr(content, "__iter__"):
+        return StreamSource(_PullItems(iter(content)))
+    raise TypeError(
+        f"put takes bytes, a buffer, a file, a Path or an iterator of buffers, not {type(content).__name__}"
+    )
+
+
+def _open_path(path: Path) -> FileSource:
+    file = path.open("rb", buffering=0)
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path} is not a regular file")
+    except BaseException:
+        file.close()
+        raise
+    return FileSource(file, 0, status, owned=True)
+
+
+def _of_file(file: Any) -> Source:
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("the file is open in text mode: open it in binary mode ('rb')")
+    # Only what reads the descriptor's own bytes: a gzip file has a descriptor too, and a tar member's is missing.
+    plain = type(file) is io.FileIO or (type(file) is io.BufferedReader and type(file.raw) is io.FileIO)
+    if plain and not file.closed:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            return FileSource(file, file.tell(), status, owned=False)
+    return StreamSource(_PullReads(file))
+
+
+def with_checksum(source: Source, algorithm: str | None, part: dict[str, Any]) -> Plan[dict[str, Any]]:
+    """The part and its checksum, if there is to be one. What takes long is not done on an event loop."""
+    if algorithm is None:
+        return part
+    if "body" in part and len(part["body"]) <= _AT_ONCE_BYTES:
+        made = source.checksum(algorithm, part)
+    else:
+        made = yield Call(source.checksum, algorithm, part)
+    return {**part, "checksum": made}
+
+
+def check(source: Source) -> Plan[None]:
+    """Raise `SourceChangedError` if the source was changed meanwhile: what was sent may be of two versions."""
+    if source.may_change:
+        yield Call(source.check)
+
+
+def size_of(part: Mapping[str, Any]) -> int:
+    """How many bytes a part has."""
+    return part["file"][2] if "file" in part else len(part["body"])
+
+
+def md5_of(part: Mapping[str, Any]) -> str:
+    """The MD5 of a part's content, in hex. Blocks."""
+    digest = hashlib.md5(usedforsecurity=False)
+    if "body" in part:
+        digest.update(part["body"])
+        return digest.hexdigest()
+    file, at, length = part["file"]
+    end = at + length
+    while at < end and (piece := os.pread(file.fileno(), min(end - at, _READ_BYTES), at)):
+        digest.update(piece)
+        at += len(piece)
+    return digest.hexdigest()

@@ -1,0 +1,206 @@
+"""A cancel while an upload is being created: what the server has made is taken back, and only its answer names it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import uvloop
+
+from cumulo.store import MemoryStore, S3Store
+from tests.faults import FaultServer, Faulty, Object, Response, Stall, Upload
+
+from .support import MIB, PATH, interrupt_when, with_query
+
+DATA = bytes(12 * MIB)
+
+
+@pytest.fixture
+def upload(fault_server: FaultServer) -> Upload:
+    """At `key`: created at once, but answered only when released."""
+    made = Upload()
+    fault_server.script(PATH, made)
+    fault_server.script(PATH + "?uploads", Faulty(made, Stall()), method="POST")
+    fault_server.script("/bucket/from", Object(DATA))
+    return made
+
+
+VERBS: dict[str, Callable[[Any, str], Any]] = {
+    "put": lambda store, suffix: getattr(store, "put" + suffix)("key", DATA),
+    "copy": lambda store, suffix: getattr(store, "copy" + suffix)("from", "key", overwrite=False),
+}
+verbs = pytest.mark.parametrize("verb", VERBS)
+
+
+def _assert_taken_back(server: FaultServer, upload: Upload) -> None:
+    server.wait_for(lambda: upload.aborted)
+    assert (upload.parts, upload.completed) == ({}, [])
+    assert not with_query(server, "partNumber")
+
+
+def _cancel(future: Any) -> None:
+    assert future.cancel()
+    MemoryStore().futures.put("x", b"").result(10)  # handled after it, by the same thread
+
+
+@verbs
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_cancelled_task(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str, run: Any) -> None:
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(VERBS[verb](faulty, "_async"))
+        await fault_server.wait_for_async(lambda: fault_server.stalled)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0.05)
+        assert upload.parts, "not cut short"
+        await asyncio.to_thread(fault_server.release)
+        await fault_server.wait_for_async(lambda: upload.aborted)
+
+    run(cancelled())
+    _assert_taken_back(fault_server, upload)
+
+
+@verbs
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_loop_that_is_closed(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str, run: Any) -> None:
+    tasks: list[Any] = []
+
+    async def leave() -> None:
+        async def call() -> None:
+            await VERBS[verb](faulty, "_async")
+
+        tasks.append(asyncio.create_task(call()))
+        await fault_server.wait_for_async(lambda: fault_server.stalled)
+
+    run(leave())
+    assert tasks[0].cancelled()
+    assert not upload.aborted
+    fault_server.release()
+    _assert_taken_back(fault_server, upload)
+
+
+@verbs
+def test_a_cancelled_future(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str) -> None:
+    future = VERBS[verb](faulty.futures, "")
+    fault_server.wait_for(lambda: fault_server.stalled)
+    _cancel(future)
+    fault_server.release()
+    _assert_taken_back(fault_server, upload)
+    fault_server.wait_for(future.done)
+    assert future.cancelled()
+
+
+@verbs
+def test_ctrl_c(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str) -> None:
+    thread = interrupt_when(lambda: fault_server.stalled)
+    releasing = threading.Timer(0.3, fault_server.release)
+    releasing.start()
+    with pytest.raises(KeyboardInterrupt):
+        VERBS[verb](faulty, "")
+    thread.join()
+    releasing.join()
+    assert upload.aborted, "before the call has ended"
+    _assert_taken_back(fault_server, upload)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+def test_ctrl_c_and_a_server_that_does_not_answer(
+    fault_server: FaultServer, faulty: S3Store, upload: Upload, again: bool
+) -> None:
+    """It ends nonetheless; what the server has made can't be known."""
+    first = interrupt_when(lambda: fault_server.stalled)
+    second = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    if again:
+        first.join()
+        second.start()
+    with pytest.raises(KeyboardInterrupt):
+        faulty.put("key", DATA)
+    first.join()
+    if again:
+        second.join()
+    fault_server.wait_for(lambda: fault_server.connections.closed_by_peer)
+    assert not with_query(fault_server, "uploadId")
+
+
+@verbs
+def test_a_create_that_fails_after_a_cancel(
+    fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str
+) -> None:
+    fault_server.script(PATH + "?uploads", Response.error(403).having(Stall()), method="POST")
+    future = VERBS[verb](faulty.futures, "")
+    fault_server.wait_for(lambda: fault_server.stalled)
+    _cancel(future)
+    fault_server.release()
+    fault_server.wait_for(future.done)
+    assert future.cancelled()
+    assert not with_query(fault_server, "uploadId")
+
+
+PROGRAM = """
+import asyncio, sys
+from cumulo.store import S3Store
+
+async def main():
+    store = S3Store("bucket", endpoint=sys.argv[1], region="us-east-1", skip_signature=True,
+                    client_options={"allow_http": True})
+    await store.put_async("key", bytes(12 << 20))
+
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_in_a_program_of_one_coroutine(fault_server: FaultServer, upload: Upload) -> None:
+    """Its exit waits a moment for the abort, which no event loop is left for."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, fault_server.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        fault_server.wait_for(lambda: fault_server.stalled)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "interrupted\n"
+        fault_server.release()
+        assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 0
+    _assert_taken_back(fault_server, upload)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_the_source_is_ended_too(fault_server: FaultServer, faulty: S3Store, upload: Upload, kind: str) -> None:
+    ended: list[str] = []
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            while True:
+                yield bytes(MIB)
+        finally:
+            ended.append("sync")
+
+    async def async_pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(MIB)
+        finally:
+            ended.append("async")
+
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(faulty.put_async("key", pieces() if kind == "sync" else async_pieces()))
+        await fault_server.wait_for_async(lambda: fault_server.stalled)
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.to_thread(fault_server.release)
+        await fault_server.wait_for_async(lambda: upload.aborted and ended)
+
+    asyncio.run(cancelled())
+    assert ended == [kind]
+    _assert_taken_back(fault_server, upload)
