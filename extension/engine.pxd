@@ -76,7 +76,6 @@ cdef extern from "engine/engine.h" nogil:
 
     struct cml_client_options:
         const char *key
-        const char *pace_key
         const char *host
         uint32_t port
         bint tls
@@ -116,13 +115,8 @@ cdef extern from "engine/engine.h" nogil:
     void cml_client_release(cml_client *client)
 
     struct cml_client_stats_t "cml_client_stats":
-        uint64_t requests, attempts, retries, errors, throttled, bytes_received, bytes_sent, connections_opened
+        uint64_t requests, attempts, retries, errors, bytes_received, bytes_sent, connections_opened
     void cml_client_stats(cml_client *client, cml_client_stats_t *out)
-
-    struct cml_lane_stats:
-        uint32_t window, in_flight, waiting
-    void cml_client_pace(cml_client *client, cml_lane_stats *out)
-    void cml_runtime_pace(cml_lane_stats *out)
 
     struct cml_request:
         pass
@@ -150,6 +144,9 @@ cdef extern from "engine/engine.h" nogil:
     cml_request *cml_request_of_node(cml_node *node, cbool *last)
     bint cml_request_reserve_pieces(cml_request *request, uint32_t pieces)
     bint cml_request_feed(cml_request *request, void *data, size_t capacity)
+    enum cml_fed:
+        CML_FED_REFUSED, CML_FED, CML_FED_AGAIN
+    cml_fed cml_request_feed_file(cml_request *request, int fd, uint64_t offset, uint64_t length)
     void cml_request_revoke(cml_request *request)
     void cml_request_cancel(cml_request *request)
     void cml_request_after_fork_in_child(cml_request *request)
@@ -159,6 +156,7 @@ cdef extern from "engine/engine.h" nogil:
         bint finished
         int error
         int crt_error
+        int os_error
         uint32_t attempts
         bint in_doubt
         uint64_t pieces_done

@@ -55,8 +55,7 @@ struct cml_header {
 };
 
 struct cml_client_options {
-    const char *key;      /* connections are shared by clients of the same key */
-    const char *pace_key; /* endpoint and bucket: clients of the same key are throttled together; NULL for key */
+    const char *key; /* connections are shared by clients of the same key */
     const char *host;
     uint32_t port;
     bool tls;
@@ -97,19 +96,9 @@ void cml_client_acquire(struct cml_client *client);
 void cml_client_release(struct cml_client *client);
 
 struct cml_client_stats {
-    uint64_t requests, attempts, retries, errors, throttled, bytes_received, bytes_sent, connections_opened;
+    uint64_t requests, attempts, retries, errors, bytes_received, bytes_sent, connections_opened;
 };
 void cml_client_stats(struct cml_client *client, struct cml_client_stats *out);
-
-/* What throttling has come to: of a client's reads and writes, with all other clients of its pace_key. */
-struct cml_lane_stats {
-    uint32_t window;    /* how many may be in flight; 0 for no limit */
-    uint32_t in_flight; /* on the wire */
-    uint32_t waiting;   /* for their turn */
-};
-void cml_client_pace(struct cml_client *client, struct cml_lane_stats out[2]); /* [1] for writes */
-/* The sums over the process, but for window, which is how many limits there are. */
-void cml_runtime_pace(struct cml_lane_stats *out);
 
 /* ---- requests ---- */
 
@@ -159,7 +148,16 @@ bool cml_request_retarget(struct cml_request *request, struct cml_queue *queue);
 bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces);
 /* Room for body bytes: false when there are as many pieces as may be. No data means bytes that nobody wants. */
 bool cml_request_feed(struct cml_request *request, void *data, size_t capacity);
-/* From its return on the engine touches neither destination nor source memory of the caller. */
+/* The same in a file: the body, `length` bytes of it at most, goes to `fd` from `offset` on, written by threads that may
+ * wait for a disk. Before submission or after; then the request has not ended, or no longer has, until all is written.
+ * The descriptor stays the caller's. */
+enum cml_fed {
+    CML_FED_REFUSED, /* there is room already, or no memory */
+    CML_FED,
+    CML_FED_AGAIN /* it had ended and is under way again: there will be news of the end once more */
+};
+enum cml_fed cml_request_feed_file(struct cml_request *request, int fd, uint64_t offset, uint64_t length);
+/* From its return on the engine touches neither destination nor source of the caller: it waits for a write under way. */
 void cml_request_revoke(struct cml_request *request);
 void cml_request_cancel(struct cml_request *request); /* revokes, and stops the transfer */
 /* For one that was under way: its lock may be held by a thread that does not exist here. Nothing moves it any more. */
@@ -170,6 +168,7 @@ struct cml_progress {
     bool finished;
     int error;            /* enum cml_error, once finished */
     int crt_error;        /* aws error code behind it, or 0 */
+    int os_error;         /* errno behind CML_ERR_FILE */
     uint32_t attempts;
     bool in_doubt;        /* an attempt before the last may have been carried out, although it was not answered so */
     uint64_t pieces_done; /* pieces of room that are full, or that hold the last bytes */

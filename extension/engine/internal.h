@@ -2,6 +2,7 @@
 #ifndef CML_INTERNAL_H
 #define CML_INTERNAL_H
 
+#include "disk.h"
 #include "engine.h"
 
 #include <aws/auth/credentials.h>
@@ -77,17 +78,10 @@ struct cml_runtime {
     atomic_uint next_shard;
     pthread_mutex_t endpoints_lock;
     struct cml_endpoint *endpoints; /* under endpoints_lock */
-    struct cml_pace *paces;         /* likewise */
 };
 extern struct cml_runtime *cml_runtime; /* NULL before the first use and in a forked child */
 
-enum cml_message {
-    CML_MSG_SUBMIT = 1,
-    CML_MSG_FEED = 2,
-    CML_MSG_CANCEL = 4,
-    CML_MSG_CREDENTIALS = 8,
-    CML_MSG_SLOT = 16
-};
+enum cml_message { CML_MSG_SUBMIT = 1, CML_MSG_FEED = 2, CML_MSG_CANCEL = 4, CML_MSG_CREDENTIALS = 8, CML_MSG_EXIT = 16 };
 void cml_shard_post(struct cml_request *request, uint32_t message);
 void cml_shard_sweep_by(struct cml_shard *shard, uint64_t at_ns); /* loop thread */
 
@@ -162,7 +156,6 @@ struct cml_client {
     atomic_int refs;
     uint64_t generation;
     struct cml_endpoint *endpoint;
-    struct cml_pace *pace;
     struct cml_credentials *credentials;
     char *host_header, *region, *service;
     char *header_arena;
@@ -172,7 +165,7 @@ struct cml_client {
     uint64_t stall_ns, total_ns, retry_timeout_ns;
     uint32_t max_retries, backoff_init_ms, backoff_max_ms;
     double backoff_base;
-    atomic_ullong requests, attempts, retries, errors, throttled, bytes_received, bytes_sent;
+    atomic_ullong requests, attempts, retries, errors, bytes_received, bytes_sent;
 };
 
 /* ---- response ---- */
@@ -257,17 +250,13 @@ struct cml_request {
     uint64_t room_posted; /* bytes of room given so far */
     uint8_t *spill;
     size_t spill_len, spill_cap;
+    struct cml_file *file; /* where the body goes instead of into pieces; NULL for most */
     struct cml_note *note; /* on `queue`, not yet drained; NULL when there is none */
     bool revoked;
     bool headers_ready, finished;
     int error, crt_error;
     uint64_t received; /* body bytes taken in, over all attempts */
     bool in_doubt;     /* see cml_progress */
-
-    /* under the lock of the request's lane (pace.h); the slot is also read without it, by the request's own loop */
-    atomic_int slot; /* enum cml_slot: from WAITING to HELD on any loop, else on its own */
-    struct cml_link pace_link;
-    uint64_t pace_epoch; /* of the window it was sent under */
 
     /* the loop's thread only, and after finished anybody's */
     enum cml_state state;
@@ -291,7 +280,7 @@ struct cml_request {
     bool got_headers, reused_connection;
     uint32_t attempts, failures, free_retries, auth_retries, checksum_retries, handshake_retries;
     uint64_t signed_with; /* which publication of the credentials this attempt used */
-    uint64_t started_ns, first_sent_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
+    uint64_t started_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
     uint64_t probed_ns; /* when, and what, the kernel had still to send of an upload */
     int unsent;
     int pending_error, pending_crt;
@@ -313,7 +302,17 @@ int cml_body_store(struct cml_request *request, const uint8_t *data, size_t leng
 bool cml_body_restart(struct cml_request *request); /* false when the consumer may have seen some of it */
 void cml_body_finish(struct cml_request *request); /* under lock: the last, partly filled piece is done */
 void cml_body_prefetch(struct cml_request *request);
+void cml_body_drain_spill(struct cml_request *request); /* under lock: when there is more room */
 bool cml_body_reserve(struct cml_request *request, uint64_t length);
+/* file.c: bodies that go to a file. All under the request's lock. */
+size_t cml_file_take(struct cml_request *request, const uint8_t *data, size_t length); /* how much found room */
+int cml_file_os_error(const struct cml_request *request);
+void cml_file_restart(struct cml_request *request);
+bool cml_file_ends_later(struct cml_request *request, int error); /* then file.c calls cml_request_ended */
+void cml_file_ended(struct cml_request *request);
+void cml_file_wait_quiet(struct cml_request *request); /* until no thread writes; with `revoked`, for good */
+void cml_file_after_fork_in_child(struct cml_request *request);
+void cml_file_free(struct cml_file *file);
 /* announce.c; claim is called under the request's lock, push after it */
 struct cml_note *cml_note_claim(struct cml_request *request);
 void cml_note_push(struct cml_note *note);
@@ -324,6 +323,10 @@ bool cml_request_attempt_range(const struct cml_request *request, char out[64]);
 /* request.c, for transport.c */
 void cml_request_on_data(struct cml_request *request, const uint8_t *data, size_t length);
 void cml_request_note(struct cml_request *request, int error, int crt_error);
+/* request.c, for file.c */
+bool cml_request_is_revoked(struct cml_request *request);
+/* Under lock: push the note after it, and release the engine's reference. */
+struct cml_note *cml_request_ended(struct cml_request *request);
 
 /* judgement.c */
 bool cml_signs(const struct cml_request *request);
@@ -342,7 +345,6 @@ int cml_error_from_crt(int crt_error, bool connecting);
 int cml_error_of_unsent(int crt_error); /* of cml_transport_send */
 bool cml_error_is_retryable(int error);
 bool cml_status_is_retryable(const struct cml_response *response, const char *body, size_t len);
-bool cml_status_is_throttling(const struct cml_response *response, const char *body, size_t len);
 uint64_t cml_backoff_ns(const struct cml_client *client, uint32_t failures, int32_t retry_after_s);
 bool cml_body_has_code(const char *body, size_t len, const char *code);
 

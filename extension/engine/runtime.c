@@ -157,6 +157,7 @@ void cml_runtime_after_fork_in_child(void) {
     cml_pool_reset_after_fork();
     cml_live_reset_after_fork();
     cml_log_reset_after_fork();
+    cml_disk_reset_after_fork();
 }
 
 /* ---- inbox ---- */
@@ -189,9 +190,6 @@ static void s_open_mail(struct cml_request *request) {
     }
     if (messages & CML_MSG_CREDENTIALS && request->state == CML_CREDENTIALS) {
         cml_dispatch(request, CML_ON_CREDENTIALS);
-    }
-    if (messages & CML_MSG_SLOT && request->state == CML_PACED && !(messages & CML_MSG_CANCEL)) {
-        cml_dispatch(request, CML_ON_SLOT);
     }
     if (messages & CML_MSG_FEED) {
         cml_dispatch(request, CML_ON_FEED);
@@ -388,6 +386,14 @@ static void s_sleep_ms(long ms) {
     nanosleep(&pause, NULL);
 }
 
+static bool s_all_done(struct s_drain *drains, uint32_t count) {
+    uint32_t done = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+        done += atomic_load(&drains[i].done) ? 1 : 0;
+    }
+    return done == count;
+}
+
 bool cml_runtime_quiesce(uint32_t timeout_ms) {
     struct cml_runtime *runtime = cml_runtime;
     if (runtime == NULL) {
@@ -405,19 +411,15 @@ bool cml_runtime_quiesce(uint32_t timeout_ms) {
         aws_event_loop_schedule_task_now(drains[i].shard->loop, &drains[i].task);
     }
     until = cml_now_ns() + (uint64_t)timeout_ms * 1000000ull;
-    uint32_t done = 0;
-    while (done < runtime->shard_count && cml_now_ns() < until) {
-        done = 0;
-        for (uint32_t i = 0; i < runtime->shard_count; ++i) {
-            done += atomic_load(&drains[i].done) ? 1 : 0;
-        }
-        if (done < runtime->shard_count) {
-            s_sleep_ms(1);
-        }
+    bool done = false;
+    while (!(done = s_all_done(drains, runtime->shard_count)) && cml_now_ns() < until) {
+        s_sleep_ms(1);
     }
-    if (done == runtime->shard_count) {
+    while (done && !cml_disk_is_idle() && cml_now_ns() < until) { /* descriptors are about to be closed */
+        s_sleep_ms(1);
+    }
+    if (done) {
         free(drains);
-        return true;
     }
-    return false;
+    return done;
 }

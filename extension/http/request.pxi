@@ -28,7 +28,7 @@ cdef class Request:
     cdef tuple seen             # the response, once read
     cdef object keep            # what must live as long: a file, pieces of a stream
     cdef Py_ssize_t pieces_taken
-    cdef bint has_forked
+    cdef bint has_forked, to_file
     cdef object __weakref__
 
     def __cinit__(self, Client client not None, str method not None, bytes path not None, headers=None, *,
@@ -157,7 +157,12 @@ cdef class Request:
 
     cpdef cancel(self):
         """Stop the transfer. From the return on, no byte of the caller's memory is read or written."""
-        if not self.ended and self.submitted:
+        if self.ended or not self.submitted:
+            return
+        if self.to_file:
+            with nogil:  # a write under way ends first, and its disk may be slow
+                cml_request_cancel(self.c)
+        else:
             cml_request_cancel(self.c)
 
     cdef on_news(self, bint last):
@@ -222,6 +227,18 @@ cdef class Request:
         if p.crt_error == 0:
             return None
         return f"{aws_error_name(p.crt_error).decode()}: {aws_error_str(p.crt_error).decode()}"
+
+    @property
+    def os_error(self):
+        """The errno behind the error "file", else 0."""
+        cdef cml_progress p
+        cml_request_progress(self.c, &p)
+        return p.os_error
+
+    @property
+    def file(self):
+        """What `feed_file` was given, or None."""
+        return self.keep if self.to_file else None
 
     @property
     def attempts(self):
@@ -324,6 +341,19 @@ cdef class Request:
         parts, self.keep = self.keep, None
         return [part[:max(0, <int64_t>p.delivered - start)] if start + len(part) > p.delivered else part
                 for start, part in parts]
+
+    def feed_file(self, file, uint64_t offset, uint64_t length):
+        """The body, `length` bytes at most, goes to a file (or its descriptor) from `offset` on, in native code."""
+        cdef int fd = file if isinstance(file, int) else file.fileno()
+        cdef cml_fed fed = cml_request_feed_file(self.c, fd, offset, length)
+        if fed == CML_FED_REFUSED:
+            raise RuntimeError("this request has room for its body already")
+        self.keep = file
+        self.to_file = True
+        if fed == CML_FED_AGAIN and self.ended:
+            self.ended = False
+            self.queue.pending += 1
+            _pinned.add(self)
 
     def feed_piece(self, Py_ssize_t size):
         """Room for the next piece of a stream: a `bytes`, filled in place. False when four are waiting."""
