@@ -76,6 +76,7 @@ cdef extern from "engine/engine.h" nogil:
 
     struct cml_client_options:
         const char *key
+        const char *pace_key
         const char *host
         uint32_t port
         bint tls
@@ -115,8 +116,13 @@ cdef extern from "engine/engine.h" nogil:
     void cml_client_release(cml_client *client)
 
     struct cml_client_stats_t "cml_client_stats":
-        uint64_t requests, attempts, retries, errors, bytes_received, bytes_sent, connections_opened
+        uint64_t requests, attempts, retries, errors, throttled, bytes_received, bytes_sent, connections_opened
     void cml_client_stats(cml_client *client, cml_client_stats_t *out)
+
+    struct cml_lane_stats:
+        uint32_t window, in_flight, waiting
+    void cml_client_pace(cml_client *client, cml_lane_stats *out)
+    void cml_runtime_pace(cml_lane_stats *out)
 
     struct cml_request:
         pass

@@ -55,11 +55,16 @@ def configure(*, threads=None, connections=None, memory_bytes=None):
 def runtime_stats():
     """What the runtime holds now: threads, connections, buffer bytes."""
     cdef cml_pool_stats_t pool
+    cdef cml_lane_stats pace
     cml_pool_stats(&pool)
+    cml_runtime_pace(&pace)
     return {
         "threads": cml_runtime_threads(),
         "connections": cml_runtime_connections(),
         "requests": cml_live_get(CML_LIVE_REQUESTS),
+        "in_flight": pace.in_flight,
+        "paced": pace.waiting,
+        "windows": pace.window,
         "buffer_bytes": pool.in_use_bytes,
         "idle_buffer_bytes": pool.idle_bytes,
         "memory_bytes": pool.limit_bytes,

@@ -1,5 +1,5 @@
 /* Clients and the making of requests: everything here may run on any thread; nothing here does I/O. */
-#include "internal.h"
+#include "pace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +34,13 @@ static bool s_copy_headers(struct cml_client *client, const struct cml_client_op
 }
 
 static void s_destroy(struct cml_client *client) {
-    if (client->endpoint != NULL && client->generation == cml_runtime_generation()) {
-        cml_endpoint_release(client->endpoint); /* after a fork it is the parent's and not touched */
+    if (client->generation == cml_runtime_generation()) { /* after a fork they are the parent's and not touched */
+        if (client->endpoint != NULL) {
+            cml_endpoint_release(client->endpoint);
+        }
+        if (client->pace != NULL) {
+            cml_pace_release(client->pace);
+        }
     }
     cml_credentials_release(client->credentials);
     free(client->host_header);
@@ -76,6 +81,7 @@ struct cml_client *cml_client_new(const struct cml_client_options *options) {
         s_destroy(client);
         return NULL;
     }
+    client->pace = cml_pace_get(options->pace_key != NULL ? options->pace_key : options->key);
     return client;
 }
 
@@ -94,6 +100,7 @@ void cml_client_stats(struct cml_client *client, struct cml_client_stats *out) {
     out->attempts = atomic_load_explicit(&client->attempts, memory_order_relaxed);
     out->retries = atomic_load_explicit(&client->retries, memory_order_relaxed);
     out->errors = atomic_load_explicit(&client->errors, memory_order_relaxed);
+    out->throttled = atomic_load_explicit(&client->throttled, memory_order_relaxed);
     out->bytes_received = atomic_load_explicit(&client->bytes_received, memory_order_relaxed);
     out->bytes_sent = atomic_load_explicit(&client->bytes_sent, memory_order_relaxed);
     out->connections_opened = atomic_load_explicit(&client->endpoint->connections_opened, memory_order_relaxed);
@@ -132,6 +139,7 @@ struct cml_request *cml_request_new(struct cml_client *client, const char *metho
     pthread_mutex_init(&request->lock, NULL);
     cml_link_init(&request->live_link);
     cml_link_init(&request->wait_link);
+    cml_link_init(&request->pace_link);
     cml_link_init(&request->credentials_link);
     cml_live_add(CML_LIVE_REQUESTS, 1);
     return request;
@@ -243,6 +251,7 @@ void cml_request_submit(struct cml_request *request, struct cml_queue *queue) {
     request->queue = queue;
     cml_queue_acquire(queue);
     request->shard = s_choose_shard(request);
+    request->started_ns = cml_now_ns(); /* its turn, when it has to wait for one, comes by that */
     atomic_fetch_add_explicit(&request->shard->in_flight, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&request->client->requests, 1, memory_order_relaxed);
     if (request->flags & CML_FLAG_CLEAN_UP) {

@@ -55,7 +55,8 @@ struct cml_header {
 };
 
 struct cml_client_options {
-    const char *key; /* connections are shared by clients of the same key */
+    const char *key;      /* connections are shared by clients of the same key */
+    const char *pace_key; /* endpoint and bucket: clients of the same key are throttled together; NULL for key */
     const char *host;
     uint32_t port;
     bool tls;
@@ -96,9 +97,19 @@ void cml_client_acquire(struct cml_client *client);
 void cml_client_release(struct cml_client *client);
 
 struct cml_client_stats {
-    uint64_t requests, attempts, retries, errors, bytes_received, bytes_sent, connections_opened;
+    uint64_t requests, attempts, retries, errors, throttled, bytes_received, bytes_sent, connections_opened;
 };
 void cml_client_stats(struct cml_client *client, struct cml_client_stats *out);
+
+/* What throttling has come to: of a client's reads and writes, with all other clients of its pace_key. */
+struct cml_lane_stats {
+    uint32_t window;    /* how many may be in flight; 0 for no limit */
+    uint32_t in_flight; /* on the wire */
+    uint32_t waiting;   /* for their turn */
+};
+void cml_client_pace(struct cml_client *client, struct cml_lane_stats out[2]); /* [1] for writes */
+/* The sums over the process, but for window, which is how many limits there are. */
+void cml_runtime_pace(struct cml_lane_stats *out);
 
 /* ---- requests ---- */
 

@@ -78,10 +78,17 @@ struct cml_runtime {
     atomic_uint next_shard;
     pthread_mutex_t endpoints_lock;
     struct cml_endpoint *endpoints; /* under endpoints_lock */
+    struct cml_pace *paces;         /* likewise */
 };
 extern struct cml_runtime *cml_runtime; /* NULL before the first use and in a forked child */
 
-enum cml_message { CML_MSG_SUBMIT = 1, CML_MSG_FEED = 2, CML_MSG_CANCEL = 4, CML_MSG_CREDENTIALS = 8, CML_MSG_EXIT = 16 };
+enum cml_message {
+    CML_MSG_SUBMIT = 1,
+    CML_MSG_FEED = 2,
+    CML_MSG_CANCEL = 4,
+    CML_MSG_CREDENTIALS = 8,
+    CML_MSG_SLOT = 16
+};
 void cml_shard_post(struct cml_request *request, uint32_t message);
 void cml_shard_sweep_by(struct cml_shard *shard, uint64_t at_ns); /* loop thread */
 
@@ -156,6 +163,7 @@ struct cml_client {
     atomic_int refs;
     uint64_t generation;
     struct cml_endpoint *endpoint;
+    struct cml_pace *pace;
     struct cml_credentials *credentials;
     char *host_header, *region, *service;
     char *header_arena;
@@ -165,7 +173,7 @@ struct cml_client {
     uint64_t stall_ns, total_ns, retry_timeout_ns;
     uint32_t max_retries, backoff_init_ms, backoff_max_ms;
     double backoff_base;
-    atomic_ullong requests, attempts, retries, errors, bytes_received, bytes_sent;
+    atomic_ullong requests, attempts, retries, errors, throttled, bytes_received, bytes_sent;
 };
 
 /* ---- response ---- */
@@ -258,6 +266,11 @@ struct cml_request {
     uint64_t received; /* body bytes taken in, over all attempts */
     bool in_doubt;     /* see cml_progress */
 
+    /* under the lock of the request's lane (pace.h); the slot is also read without it, by the request's own loop */
+    atomic_int slot; /* enum cml_slot: from WAITING to HELD on any loop, else on its own */
+    struct cml_link pace_link;
+    uint64_t pace_epoch; /* of the window it was sent under */
+
     /* the loop's thread only, and after finished anybody's */
     enum cml_state state;
     struct cml_link live_link, wait_link, credentials_link;
@@ -280,7 +293,7 @@ struct cml_request {
     bool got_headers, reused_connection;
     uint32_t attempts, failures, free_retries, auth_retries, checksum_retries, handshake_retries;
     uint64_t signed_with; /* which publication of the credentials this attempt used */
-    uint64_t started_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
+    uint64_t started_ns, first_sent_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
     uint64_t probed_ns; /* when, and what, the kernel had still to send of an upload */
     int unsent;
     int pending_error, pending_crt;
@@ -345,6 +358,7 @@ int cml_error_from_crt(int crt_error, bool connecting);
 int cml_error_of_unsent(int crt_error); /* of cml_transport_send */
 bool cml_error_is_retryable(int error);
 bool cml_status_is_retryable(const struct cml_response *response, const char *body, size_t len);
+bool cml_status_is_throttling(const struct cml_response *response, const char *body, size_t len);
 uint64_t cml_backoff_ns(const struct cml_client *client, uint32_t failures, int32_t retry_after_s);
 bool cml_body_has_code(const char *body, size_t len, const char *code);
 

@@ -252,7 +252,8 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     } else if (error == CML_ERR_TLS && request->pending_crt == AWS_IO_SOCKET_CLOSED) {
         heals = request->handshake_retries++ < HANDSHAKE_RETRIES;
     }
-    uint64_t elapsed = cml_now_ns() - request->started_ns;
+    /* The wait for a first turn is no retry. */
+    uint64_t elapsed = cml_now_ns() - (request->first_sent_ns != 0 ? request->first_sent_ns : request->started_ns);
     int32_t retry_after = error == CML_ERR_STATUS ? request->current.retry_after_s : -1;
     *wait_ns = cml_backoff_ns(client, request->failures, retry_after);
     heals = heals && request->failures < client->max_retries && elapsed + *wait_ns <= client->retry_timeout_ns;

@@ -3,22 +3,23 @@
  * Pure: no I/O, no memory, no threads. request.c carries the actions out, always on the loop of the request's shard;
  * tests/native/test_machine.c drives every cell. DONE is the one terminal state: it is entered once and absorbs all.
  *
- *              SUBMIT  CREDS   NOCREDS CONN  UNREACH HEADERS DATA    END      BROKEN  FEED  FULL   EVICT TIMER  DEADLINE CANCEL EXIT
- * NEW          prepare .       .       .     .       .       .       .        .       note  .      .     .      .        fail   fail
- * CREDENTIALS  .       enqueue fail    .     .       .       .       .        .       note  .      .     .      fail     fail   fail
- * QUEUED       .       -       -       send  retry   .       .       .        .       note  .      -     .      fail     fail   fail
- * SENT         .       -       -       .     .       judge   .       retry    retry   note  .      -     .      abort    abort  fail
- * BODY         .       -       -       .     .       .       deliver conclude retry   open  pause  -     .      abort    abort  fail
- * PAUSED       .       -       -       .     .       .       deliver conclude park    open  -      evict .      abort    abort  fail
- * PARKED       .       -       -       .     .       .       .       .        .       resume .     -     .      fail     fail   fail
- * BACKOFF      .       -       -       .     .       .       .       .        .       note  .      -     prepare fail    fail   fail
- * ABORTING     .       -       -       .     .       -       -       settle   settle  note  -      -     .      -        doom   fail
- * DONE         -       -       -       -     -       -       -       -        -       -     -      -     -      -        -      -
+ *             SUBMIT  CREDS   NOCREDS SLOT    CONN UNREACH HEADERS DATA    END      BROKEN FEED   FULL  EVICT TIMER   DEADLINE CANCEL EXIT
+ * NEW         prepare .       .       .       .    .       .       .       .        .      note   .     .     .       .        fail   fail
+ * CREDENTIALS .       enqueue fail    .       .    .       .       .       .        .      note   .     .     .       fail     fail   fail
+ * PACED       .       -       -       enqueue .    .       .       .       .        .      note   .     -     .       fail     fail   fail
+ * QUEUED      .       -       -       .       send retry   .       .       .        .      note   .     -     .       fail     fail   fail
+ * SENT        .       -       -       .       .    .       judge   .       retry    retry  note   .     -     .       abort    abort  fail
+ * BODY        .       -       -       .       .    .       .       deliver conclude retry  open   pause -     .       abort    abort  fail
+ * PAUSED      .       -       -       .       .    .       .       deliver conclude park   open   -     evict .       abort    abort  fail
+ * PARKED      .       -       -       .       .    .       .       .       .        .      resume .     -     .       fail     fail   fail
+ * BACKOFF     .       -       -       .       .    .       .       .       .        .      note   .     -     prepare fail     fail   fail
+ * ABORTING    .       -       -       .       .    .       -       -       settle   settle note   -     -     .       -        doom   fail
+ * DONE        -       -       -       -       -    -       -       -       -        -      -      -     -     -       -        -      -
  *
  *   .  cannot happen (a bug: asserted in debug builds, ignored in release)      -  happens and means nothing here
  *
- * prepare   see to credentials, then queue for a connection         judge     look at status and headers
- * enqueue   queue for a connection                                  deliver   write body bytes where they belong
+ * prepare   see to credentials, pace, then queue for a connection   judge     look at status and headers
+ * enqueue   the same, with what was waited for                      deliver   write body bytes where they belong
  * send      sign and write the request on the connection            conclude  check the whole response, finish or retry
  * retry     back off and go again, or fail when that is no use      pause     the consumer has no room: stop reading
  * park      give up the connection; go on when there is room        open      the consumer made room: read on
@@ -35,6 +36,7 @@
 enum cml_state {
     CML_NEW,
     CML_CREDENTIALS,
+    CML_PACED,
     CML_QUEUED,
     CML_SENT,
     CML_BODY,
@@ -50,6 +52,7 @@ enum cml_event {
     CML_ON_SUBMIT,
     CML_ON_CREDENTIALS,
     CML_ON_NO_CREDENTIALS,
+    CML_ON_SLOT,
     CML_ON_CONNECTION,
     CML_ON_UNREACHABLE,
     CML_ON_HEADERS,

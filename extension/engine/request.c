@@ -1,8 +1,8 @@
 /* Requests: the actions of the state machine (machine.h), and the calls by which other threads make, submit, feed and
  * cancel them. Actions run on the loop's thread only; each sets the next state through s_enter.
  */
-#include "internal.h"
 #include "log.h"
+#include "pace.h"
 
 #include <assert.h>
 #include <aws/io/io.h>
@@ -15,6 +15,9 @@ static void s_enter(struct cml_request *request, enum cml_action action, enum cm
     assert(cml_machine_allows(request->state, action, next));
     (void)action;
     request->state = next;
+    if (next != CML_PACED && next != CML_QUEUED && next != CML_SENT && next != CML_BODY && next != CML_ABORTING) {
+        cml_pace_leave(request); /* nothing of it is under way at the server, or its consumer keeps it waiting */
+    }
 }
 
 void cml_request_note(struct cml_request *request, int error, int crt_error) {
@@ -70,6 +73,10 @@ static void s_finish(struct cml_request *request, enum cml_action action, int er
 /* ---- actions: before the wire ---- */
 
 static void s_enqueue(struct cml_request *request, enum cml_action action) {
+    if (!cml_pace_enter(request)) {
+        s_enter(request, action, CML_PACED);
+        return;
+    }
     s_enter(request, action, CML_QUEUED);
     cml_endpoint_wait(request);
     /* Last: it may serve this very request, and others. */
@@ -95,7 +102,6 @@ static void s_prepare(struct cml_request *request, enum cml_action action) {
 
 static void s_start(struct cml_request *request) {
     struct cml_shard *shard = request->shard;
-    request->started_ns = cml_now_ns();
     uint64_t total = request->total_ns != 0 ? request->total_ns : request->client->total_ns;
     request->deadline_ns = total != 0 ? request->started_ns + total : UINT64_MAX;
     cml_link_push_back(&shard->live, &request->live_link);
@@ -118,6 +124,7 @@ static void s_begin_attempt(struct cml_request *request) {
     request->progress_ns = request->probed_ns = cml_now_ns();
     request->unsent = -1;
     s_count_attempt(request);
+    request->first_sent_ns = request->first_sent_ns != 0 ? request->first_sent_ns : request->progress_ns;
     request->reused_connection = request->connection->served > 0;
     atomic_fetch_add_explicit(&request->client->attempts, 1, memory_order_relaxed);
 }
@@ -131,6 +138,15 @@ static void s_send(struct cml_request *request) {
                                                   &request->signed_with) != CML_HAVE_CREDENTIALS) {
         request->connection = NULL;
         s_prepare(request, CML_SEND); /* they expired while it queued */
+        cml_endpoint_give_back(connection, true);
+        return;
+    }
+    if (!cml_pace_send(request)) { /* the server has throttled others while it queued */
+        request->connection = NULL;
+        s_enter(request, CML_SEND, CML_PACED);
+        if (credentials != NULL) {
+            aws_credentials_release(credentials);
+        }
         cml_endpoint_give_back(connection, true);
         return;
     }
@@ -228,6 +244,9 @@ static void s_check_early_error(struct cml_request *request) {
 
 static void s_judge(struct cml_request *request) {
     int status = request->current.status;
+    if (status < 500 && status != 429) {
+        cml_pace_good(request);
+    }
     if (status < 200 || status > 299) {
         s_enter(request, CML_JUDGE, CML_BODY); /* its body says why; s_conclude decides */
         s_check_early_error(request);
@@ -358,6 +377,10 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
     uint64_t wait = 0;
     if (s_was_refused(request)) {
         cml_request_note(request, CML_ERR_STATUS, 0);
+    }
+    if (request->pending_error == CML_ERR_STATUS &&
+        cml_status_is_throttling(&request->current, request->error_body, request->error_len)) {
+        cml_pace_throttled(request);
     }
     if (cml_request_is_revoked(request)) {
         s_finish(request, action, CML_ERR_CANCELLED, 0); /* whatever came of it: its upload may have broken off, say */

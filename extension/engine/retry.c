@@ -128,6 +128,18 @@ bool cml_body_has_code(const char *body, size_t len, const char *code) {
     return false;
 }
 
+/* S3 and MinIO by code, some of S3's gateways only by their message; 429 is anybody's (RFC 6585). */
+bool cml_status_is_throttling(const struct cml_response *response, const char *body, size_t len) {
+    static const char *const codes[] = {"SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling"};
+    static const char words[] = "reduce your request rate";
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); ++i) {
+        if (cml_body_has_code(body, len, codes[i])) {
+            return true;
+        }
+    }
+    return response->status == 429 || (len > 0 && memmem(body, len, words, sizeof(words) - 1) != NULL);
+}
+
 bool cml_status_is_retryable(const struct cml_response *response, const char *body, size_t len) {
     int status = response->status;
     if (status == 429 || status == 408 || (status >= 500 && status != 501 && status != 505)) {
@@ -138,7 +150,7 @@ bool cml_status_is_retryable(const struct cml_response *response, const char *bo
            (status == 409 && (cml_body_has_code(body, len, "OperationAborted") ||
                               cml_body_has_code(body, len, "ConditionalRequestConflict"))) ||
            (status == 200 && len > 0) || /* an <Error> in a 200: see CML_FLAG_ERROR_IN_200 */
-           (status < 500 && (cml_body_has_code(body, len, "SlowDown") || cml_body_has_code(body, len, "Throttling")));
+           (status < 500 && cml_status_is_throttling(response, body, len));
 }
 
 uint64_t cml_backoff_ns(const struct cml_client *client, uint32_t failures, int32_t retry_after_s) {

@@ -191,6 +191,9 @@ static void s_open_mail(struct cml_request *request) {
     if (messages & CML_MSG_CREDENTIALS && request->state == CML_CREDENTIALS) {
         cml_dispatch(request, CML_ON_CREDENTIALS);
     }
+    if (messages & CML_MSG_SLOT && request->state == CML_PACED && !(messages & CML_MSG_CANCEL)) {
+        cml_dispatch(request, CML_ON_SLOT);
+    }
     if (messages & CML_MSG_FEED) {
         cml_dispatch(request, CML_ON_FEED);
     }

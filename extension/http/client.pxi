@@ -6,8 +6,8 @@ cdef class Client:
     cdef readonly bytes base  # what comes before a key in a request's path, percent-encoded
     cdef readonly Credentials credentials  # kept: the refresher has to find it as long as requests ask it
 
-    def __cinit__(self, *, key, host, port, tls, host_header, base=b"/", headers=(), tls_verify=True, ca_pem=None,
-                  proxy_host=None, proxy_port=0, proxy_tls=False, proxy_ca_pem=None, proxy_user=None,
+    def __cinit__(self, *, key, pace_key=None, host, port, tls, host_header, base=b"/", headers=(), tls_verify=True,
+                  ca_pem=None, proxy_host=None, proxy_port=0, proxy_tls=False, proxy_ca_pem=None, proxy_user=None,
                   proxy_password=None,
                   max_connections, max_idle=0xFFFFFFFF, connect_timeout_ms, idle_timeout_ms,
                   stall_timeout_ms, total_timeout_ms,
@@ -18,6 +18,7 @@ cdef class Client:
         _ensure_runtime()
         memset(&options, 0, sizeof(options))
         options.key = _text(key, kept)
+        options.pace_key = _text(pace_key, kept)
         options.host = _text(host, kept)
         options.port = port
         options.tls = tls
@@ -80,13 +81,18 @@ cdef class Client:
         cml_client_release(self.c)
 
     def stats(self):
-        """Counters since the client was made."""
+        """Counters since the client was made, and what throttling has come to now."""
         cdef cml_client_stats_t s
+        cdef cml_lane_stats[2] lanes
         cml_client_stats(self.c, &s)
+        cml_client_pace(self.c, lanes)
         return {
             "requests": s.requests, "attempts": s.attempts, "retries": s.retries, "errors": s.errors,
             "bytes_received": s.bytes_received, "bytes_sent": s.bytes_sent,
-            "connections_opened": s.connections_opened,
+            "connections_opened": s.connections_opened, "throttled": s.throttled,
+            "read_window": lanes[0].window, "reads_in_flight": lanes[0].in_flight, "reads_waiting": lanes[0].waiting,
+            "write_window": lanes[1].window, "writes_in_flight": lanes[1].in_flight,
+            "writes_waiting": lanes[1].waiting,
         }
 
 

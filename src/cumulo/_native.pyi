@@ -171,6 +171,7 @@ class Client:
         self,
         *,
         key: str | bytes,
+        pace_key: str | bytes | None = None,
         host: str | bytes,
         port: int,
         tls: bool,

@@ -35,7 +35,9 @@ def stats() -> dict[str, int]:
 
     Returns:
         `threads` and `connections`; `requests` under way; `buffer_bytes` in use, by Python too; `idle_buffer_bytes`
-        kept for reuse (given back after five idle seconds); `memory_bytes`, the budget.
+        kept for reuse (given back after five idle seconds); `memory_bytes`, the budget. Of the requests under way,
+        `in_flight` are with a server and `paced` wait for their turn at one that has asked to slow down; `windows` is
+        how many limits there are because of that (see `S3Store.stats`).
     """
     return _native.runtime_stats()
 

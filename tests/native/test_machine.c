@@ -40,7 +40,8 @@ static void s_expect_calls(void) {
     s_in(CML_NEW, CML_ON_SUBMIT, CML_PREPARE);
     s_in(CML_CREDENTIALS, CML_ON_CREDENTIALS, CML_ENQUEUE);
     s_in(CML_CREDENTIALS, CML_ON_NO_CREDENTIALS, CML_FAIL);
-    for (int state = CML_QUEUED; state < CML_DONE; ++state) { /* news of credentials that come late */
+    s_in(CML_PACED, CML_ON_SLOT, CML_ENQUEUE);
+    for (int state = CML_PACED; state < CML_DONE; ++state) { /* news of credentials that come late */
         s_in(state, CML_ON_CREDENTIALS, CML_IGNORE);
         s_in(state, CML_ON_NO_CREDENTIALS, CML_IGNORE);
     }
@@ -50,8 +51,8 @@ static void s_expect_calls(void) {
     s_in(CML_BODY, CML_ON_FEED, CML_OPEN);
     s_in(CML_PAUSED, CML_ON_FEED, CML_OPEN);
     s_in(CML_PARKED, CML_ON_FEED, CML_RESUME);
-    static const enum cml_state evicted_in_vain[] = {CML_QUEUED, CML_SENT, CML_BODY, CML_PARKED, CML_BACKOFF,
-                                                     CML_ABORTING};
+    static const enum cml_state evicted_in_vain[] = {CML_PACED,  CML_QUEUED,  CML_SENT,    CML_BODY,
+                                                     CML_PARKED, CML_BACKOFF, CML_ABORTING};
     for (size_t i = 0; i < sizeof(evicted_in_vain) / sizeof(evicted_in_vain[0]); ++i) {
         s_in(evicted_in_vain[i], CML_ON_EVICT, CML_IGNORE);
     }
@@ -207,6 +208,16 @@ static void test_waits_for_credentials_again(void) {
     CHECK(cml_machine_allows(CML_PARKED, CML_RESUME, CML_CREDENTIALS));
 }
 
+/* The window may have shrunk since a request was given a connection: it has to be able to wait for its turn. */
+static void test_waits_for_a_slot(void) {
+    section("whatever leads to the queue for a connection may lead to waiting for a turn");
+    CHECK(cml_machine_allows(CML_NEW, CML_PREPARE, CML_PACED));
+    CHECK(cml_machine_allows(CML_CREDENTIALS, CML_ENQUEUE, CML_PACED));
+    CHECK(cml_machine_allows(CML_QUEUED, CML_SEND, CML_PACED));
+    CHECK(cml_machine_allows(CML_PARKED, CML_RESUME, CML_PACED));
+    CHECK(cml_machine_allows(CML_PACED, CML_ENQUEUE, CML_CREDENTIALS));
+}
+
 int main(void) {
     test_cells();
     test_allows();
@@ -214,5 +225,6 @@ int main(void) {
     test_walks();
     test_reachable();
     test_waits_for_credentials_again();
+    test_waits_for_a_slot();
     return check_report();
 }

@@ -47,8 +47,8 @@ class RetryConfig(TypedDict, total=False):
     """How often one request is tried again. Default: 10. 0 never does."""
 
     retry_timeout: timedelta | float | str
-    """How long after a request's start it may still be tried again. Default: 3 minutes. A try that has begun goes on
-    to its own end."""
+    """How long after a request was first sent it may still be tried again. Default: 3 minutes. A try that has begun
+    goes on to its own end."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ def make_client(
     signed = source is not None
     return Client(
         key=key,
+        # What throttles: the bucket, however its requests get there.
+        pace_key=f"{endpoint.scheme}://{endpoint.host}:{endpoint.port}/{settings.bucket}",
         **connection,
         host_header=endpoint.host_header,
         base=endpoint.base,

@@ -225,7 +225,15 @@ class S3Store(ObjectStoreMethods):
         return self._provider_given
 
     def stats(self) -> dict[str, int]:
-        """Requests, attempts, retries, errors, bytes and connections since the store was first used here."""
+        """Counters since the store was first used here, and what throttling has come to now.
+
+        Returns:
+            Counters: `requests`, `attempts`, `retries`, `errors`, `bytes_received`, `bytes_sent`,
+            `connections_opened`, `throttled` (answers that asked to slow down). Of all stores of this endpoint and
+            bucket in the process, reads apart from writes: `read_window` and `write_window`, how many requests may be
+            in flight (0: the server has never asked to slow down); `reads_in_flight` and `writes_in_flight`;
+            `reads_waiting` and `writes_waiting` for their turn.
+        """
         return self._use()[1].stats()
 
     def _identity(self) -> tuple[Any, ...]:
