@@ -43,8 +43,6 @@ cdef extern from "engine/engine.h" nogil:
         uint64_t limit_bytes
     void cml_pool_stats(cml_pool_stats_t *out)
     void cml_pool_set_limit(uint64_t limit_bytes)
-    bint cml_pool_claim(size_t bytes, bint must)
-    void cml_pool_unclaim(size_t bytes)
     void cml_pool_trim(uint64_t max_idle_ns)
 
     struct cml_runtime_options:
@@ -152,6 +150,9 @@ cdef extern from "engine/engine.h" nogil:
     cml_request *cml_request_of_node(cml_node *node, cbool *last)
     bint cml_request_reserve_pieces(cml_request *request, uint32_t pieces)
     bint cml_request_feed(cml_request *request, void *data, size_t capacity)
+    enum cml_fed:
+        CML_FED_REFUSED, CML_FED, CML_FED_AGAIN
+    cml_fed cml_request_feed_file(cml_request *request, int fd, uint64_t offset, uint64_t length)
     void cml_request_revoke(cml_request *request)
     void cml_request_cancel(cml_request *request)
     void cml_request_after_fork_in_child(cml_request *request)
@@ -161,6 +162,7 @@ cdef extern from "engine/engine.h" nogil:
         bint finished
         int error
         int crt_error
+        int os_error
         uint32_t attempts
         bint in_doubt
         uint64_t pieces_done
@@ -184,11 +186,6 @@ cdef extern from "engine/engine.h" nogil:
     cml_sum *cml_checksum_begin(const char *algorithm)
     void cml_checksum_add(cml_sum *sum, const void *data, size_t length)
     size_t cml_checksum_end(cml_sum *sum, uint8_t *out)
-    bint cml_request_set_digest(cml_request *request, const char *algorithm)
-    bint cml_request_mark_digest(cml_request *request, uint64_t offset)
-    uint64_t cml_request_digest(const cml_request *request)
-    const char *cml_request_announced_checksum(const cml_request *request, const char **base64)
-    uint64_t cml_digest_combine(const char *algorithm, uint64_t first, uint64_t second, uint64_t second_length)
     int cml_last_crt_error()
 
 

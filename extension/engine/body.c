@@ -9,8 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool s_goes_to_file(const struct cml_request *request) {
+    return request->file != NULL && request->prefetched == NULL; /* what is prefetched is written as a whole */
+}
+
 /* Under lock. Copies into posted pieces; returns how much found room. */
-static size_t s_fill_pieces(struct cml_request *request, const uint8_t *data, size_t length) {
+static size_t s_fill_room(struct cml_request *request, const uint8_t *data, size_t length) {
+    if (s_goes_to_file(request)) {
+        return cml_file_take(request, data, length);
+    }
     size_t done = 0;
     while (done < length && request->piece_count > 0) {
         struct cml_piece *piece = &request->pieces[request->piece_head];
@@ -48,12 +55,11 @@ static bool s_spill(struct cml_request *request, const uint8_t *data, size_t len
     return true;
 }
 
-/* Under lock, when pieces were added. */
-static void s_drain_spill(struct cml_request *request) {
+void cml_body_drain_spill(struct cml_request *request) {
     if (request->spill_len == 0) {
         return;
     }
-    size_t moved = s_fill_pieces(request, request->spill, request->spill_len);
+    size_t moved = s_fill_room(request, request->spill, request->spill_len);
     request->spill_len -= moved;
     if (request->spill_len > 0) {
         memmove(request->spill, request->spill + moved, request->spill_len);
@@ -130,8 +136,10 @@ int cml_body_store(struct cml_request *request, const uint8_t *data, size_t leng
         request->received += length;
         result = s_collect(request, data, length);
     } else {
-        size_t done = s_fill_pieces(request, data, length);
-        if (done < length && request->sink == CML_SINK_BUFFER) {
+        size_t done = s_fill_room(request, data, length);
+        if (cml_file_os_error(request) != 0) {
+            result = CML_ERR_FILE;
+        } else if (done < length && request->sink == CML_SINK_BUFFER) {
             result = CML_ERR_TOO_LARGE;
         } else if (done < length && !s_spill(request, data + done, length - done)) {
             result = CML_ERR_RESOURCES;
@@ -144,8 +152,29 @@ int cml_body_store(struct cml_request *request, const uint8_t *data, size_t leng
     return result;
 }
 
+/* Thousands of parked responses would hold 64 KiB each, outside of any budget. A checksum can only begin anew. */
+void cml_body_drop_spill(struct cml_request *request) {
+    pthread_mutex_lock(&request->lock);
+    bool all = request->spill_len == request->received;
+    if (request->spill_len > 0 && (all || !request->sum_whole)) {
+        request->received -= request->spill_len;
+        request->spill_len = 0;
+        free(request->spill);
+        request->spill = NULL;
+        request->spill_cap = 0;
+    }
+    pthread_mutex_unlock(&request->lock);
+}
+
 bool cml_body_restart(struct cml_request *request) {
     pthread_mutex_lock(&request->lock);
+    if (s_goes_to_file(request) && !request->revoked) {
+        request->spill_len = 0;
+        request->received = 0;
+        cml_file_restart(request);
+        pthread_mutex_unlock(&request->lock);
+        return true;
+    }
     /* More pieces than there are slots: some were done and their slots given out again. */
     if (request->exposed || request->revoked || request->piece_count + request->pieces_done > request->piece_slots) {
         pthread_mutex_unlock(&request->lock);
@@ -182,29 +211,25 @@ bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces) {
     if (slots == NULL) {
         return false;
     }
-    pthread_mutex_lock(&request->lock);
-    bool early = request->room_posted == 0;
-    if (early) {
-        struct cml_piece *before = request->pieces;
-        request->pieces = slots;
-        request->piece_slots = pieces;
-        slots = before != request->own_pieces ? before : NULL;
+    if (request->pieces != request->own_pieces) {
+        free(request->pieces);
     }
-    pthread_mutex_unlock(&request->lock);
-    free(slots);
-    return early;
+    request->pieces = slots;
+    request->piece_slots = pieces;
+    return true;
 }
 
 bool cml_request_feed(struct cml_request *request, void *data, size_t capacity) {
     pthread_mutex_lock(&request->lock);
-    bool taken = request->piece_count < request->piece_slots && !request->revoked && capacity > 0;
+    bool taken = request->piece_count < request->piece_slots && !request->revoked && capacity > 0 &&
+                 request->file == NULL;
     bool running = !request->finished;
     if (taken) {
         uint32_t at = (request->piece_head + request->piece_count) % request->piece_slots;
         request->pieces[at] = (struct cml_piece){.data = data, .capacity = capacity};
         request->piece_count++;
         request->room_posted += capacity;
-        s_drain_spill(request);
+        cml_body_drain_spill(request);
         if (request->finished && request->error == CML_OK && request->spill_len == 0) {
             cml_body_finish(request);
         }
@@ -220,11 +245,13 @@ void cml_request_revoke(struct cml_request *request) {
     pthread_mutex_lock(&request->lock);
     request->revoked = true;
     request->piece_count = 0;
+    cml_file_wait_quiet(request);
     pthread_mutex_unlock(&request->lock);
 }
 
 void cml_request_after_fork_in_child(struct cml_request *request) {
     pthread_mutex_init(&request->lock, NULL);
+    cml_file_after_fork_in_child(request);
     cml_request_revoke(request);
 }
 
@@ -234,6 +261,7 @@ void cml_request_progress(struct cml_request *request, struct cml_progress *out)
     out->finished = request->finished;
     out->error = request->error;
     out->crt_error = request->crt_error;
+    out->os_error = cml_file_os_error(request);
     out->attempts = request->attempts;
     out->in_doubt = request->in_doubt;
     out->pieces_done = request->pieces_done;

@@ -33,6 +33,7 @@ enum cml_error {
     CML_ERR_STATUS,          /* a status outside 200..299 */
     CML_ERR_CREDENTIALS,     /* no credentials could be had */
     CML_ERR_BODY_READ,       /* the upload's source failed or is shorter than announced */
+    CML_ERR_FILE,            /* the file that the body goes to can't be written: os_error says why */
     CML_ERR_RESOURCES,       /* out of file descriptors or memory */
     CML_ERR_SHUTDOWN,        /* the interpreter is exiting */
     CML_ERR_INTERNAL,

@@ -155,11 +155,20 @@ struct cml_request *cml_request_of_node(struct cml_node *node, bool *last);
  * To be called for all requests of a queue that nobody is going to drain any more. */
 bool cml_request_retarget(struct cml_request *request, struct cml_queue *queue);
 
-/* Before any room is given: how many pieces of room may be waiting at a time, when four are not enough. */
+/* Before submission: how many pieces of room may be waiting at a time, when four are not enough. */
 bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces);
 /* Room for body bytes: false when there are as many pieces as may be. No data means bytes that nobody wants. */
 bool cml_request_feed(struct cml_request *request, void *data, size_t capacity);
-/* From its return on the engine touches neither destination nor source memory of the caller. */
+/* The same in a file: the body, `length` bytes of it at most, goes to `fd` from `offset` on, written by threads that may
+ * wait for a disk. Before submission or after; then the request has not ended, or no longer has, until all is written.
+ * The descriptor stays the caller's. */
+enum cml_fed {
+    CML_FED_REFUSED, /* there is room already, or no memory */
+    CML_FED,
+    CML_FED_AGAIN /* it had ended and is under way again: there will be news of the end once more */
+};
+enum cml_fed cml_request_feed_file(struct cml_request *request, int fd, uint64_t offset, uint64_t length);
+/* From its return on the engine touches neither destination nor source of the caller: it waits for a write under way. */
 void cml_request_revoke(struct cml_request *request);
 void cml_request_cancel(struct cml_request *request); /* revokes, and stops the transfer */
 /* For one that was under way: its lock may be held by a thread that does not exist here. Nothing moves it any more. */
@@ -170,6 +179,7 @@ struct cml_progress {
     bool finished;
     int error;            /* enum cml_error, once finished */
     int crt_error;        /* aws error code behind it, or 0 */
+    int os_error;         /* errno behind CML_ERR_FILE */
     uint32_t attempts;
     bool in_doubt;        /* an attempt before the last may have been carried out, although it was not answered so */
     uint64_t pieces_done; /* pieces of room that are full, or that hold the last bytes */
@@ -199,18 +209,7 @@ struct cml_buffer *cml_request_prefetched(struct cml_request *request);
 /* The gathered body of a COLLECT request; the caller gets a reference, or NULL. */
 struct cml_buffer *cml_request_take_body(struct cml_request *request);
 
-/* CRCs of bodies that are fetched in parts: "CRC64NVME", "CRC32C" or "CRC32" (false for others). Before submission. */
-bool cml_request_set_digest(struct cml_request *request, const char *algorithm);
-/* The digest is to be of the body's bytes before `offset`. False if that is said too late: before any room, and well
- * before so much can have come. */
-bool cml_request_mark_digest(struct cml_request *request, uint64_t offset);
-uint64_t cml_request_digest(const struct cml_request *request); /* once the bytes it covers are in the room given */
-/* The checksum that came with the response: its algorithm and value, or NULL. Once headers_ready. */
-const char *cml_request_announced_checksum(const struct cml_request *request, const char **base64);
-/* Of two adjoining spans. */
-uint64_t cml_digest_combine(const char *algorithm, uint64_t first, uint64_t second, uint64_t second_length);
-
-/* "CRC64NVME", "CRC32C", "CRC32" or "SHA256", as the bytes that S3's headers hold in base64. NULL if unknown; end frees it. */
+/* "CRC64NVME", "CRC32C" or "SHA256", as the bytes that S3's headers hold in base64. NULL if unknown; end frees it. */
 struct cml_sum *cml_checksum_begin(const char *algorithm);
 void cml_checksum_add(struct cml_sum *sum, const void *data, size_t length);
 size_t cml_checksum_end(struct cml_sum *sum, uint8_t out[64]);

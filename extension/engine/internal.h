@@ -2,6 +2,7 @@
 #ifndef CML_INTERNAL_H
 #define CML_INTERNAL_H
 
+#include "disk.h"
 #include "engine.h"
 
 #include <aws/auth/credentials.h>
@@ -15,7 +16,6 @@
 
 #define CML_MAX_SHARDS 64
 #define CML_PIECES 4
-#define CML_MESSAGE_BYTES ((size_t)256 << 10) /* the most that comes from a connection at a time */
 #define CML_SPILL_BYTES ((size_t)64 << 10)   /* the window of a stream before its consumer gives room */
 #define CML_READ_BUFFER_BYTES ((size_t)256 << 10)
 #define CML_PREFETCH_BYTES ((uint64_t)4 << 20) /* bodies up to this are fetched whole before anybody asks for them */
@@ -151,7 +151,9 @@ void cml_endpoint_wait(struct cml_request *request);   /* queues it; it gets CON
 void cml_endpoint_unwait(struct cml_request *request);
 void cml_endpoint_give_back(struct cml_connection *connection, bool reusable);
 void cml_endpoint_pump(struct cml_endpoint_shard *home);
+/* Marks what has become due; cml_shard_pump acts on that, after the walk over all. */
 void cml_endpoint_sweep(struct cml_endpoint_shard *home, uint64_t now_ns, uint64_t *next_ns);
+void cml_shard_pump(struct cml_shard *shard);
 /* between endpoint.c, which makes connections, and serve.c, which hands them out: */
 void cml_endpoint_connect(struct cml_endpoint_shard *home, bool windowed);
 void cml_endpoint_now_idle(struct cml_connection *connection);
@@ -241,12 +243,10 @@ struct cml_request {
     int body_fd;
     uint64_t body_offset, body_length;
     uint64_t total_ns;
-    enum cml_checksum digest; /* to be summed up whatever the server sends */
     struct cml_shard *shard;
     uint64_t generation;
 
     /* any thread */
-    atomic_ullong digest_mark; /* how much of the body marked_digest is of */
     atomic_uint messages;
     struct cml_node inbox_node;
 
@@ -260,6 +260,7 @@ struct cml_request {
     uint64_t room_posted; /* bytes of room given so far */
     uint8_t *spill;
     size_t spill_len, spill_cap;
+    struct cml_file *file; /* where the body goes instead of into pieces; NULL for most */
     struct cml_note *note; /* on `queue`, not yet drained; NULL when there is none */
     bool revoked;
     bool headers_ready, finished;
@@ -285,8 +286,7 @@ struct cml_request {
     uint64_t window_credited;     /* room turned into window in this attempt */
     uint64_t attempt_received, skip; /* body bytes of this attempt; bytes of it to drop because we have them */
     struct cml_sum sum;
-    uint64_t marked_digest;       /* of the body's bytes before digest_mark */
-    bool sum_whole;               /* to be compared with what the server sent */
+    bool sum_whole;
     struct cml_buffer *collected;
     struct cml_buffer *prefetched; /* set before headers_ready, read-only then; the body of a short STREAM */
     char *error_body;
@@ -314,10 +314,21 @@ void cml_transport_open_window(struct cml_request *request, uint64_t bytes);
 /* body.c: where body bytes go */
 /* 0 or enum cml_error. filled: whether a piece of room is done that was not before. */
 int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length, bool *filled);
+void cml_body_drop_spill(struct cml_request *request); /* what has no room will be asked for again */
 bool cml_body_restart(struct cml_request *request); /* false when the consumer may have seen some of it */
 void cml_body_finish(struct cml_request *request); /* under lock: the last, partly filled piece is done */
 void cml_body_prefetch(struct cml_request *request);
+void cml_body_drain_spill(struct cml_request *request); /* under lock: when there is more room */
 bool cml_body_reserve(struct cml_request *request, uint64_t length);
+/* file.c: bodies that go to a file. All under the request's lock. */
+size_t cml_file_take(struct cml_request *request, const uint8_t *data, size_t length); /* how much found room */
+int cml_file_os_error(const struct cml_request *request);
+void cml_file_restart(struct cml_request *request);
+bool cml_file_ends_later(struct cml_request *request, int error); /* then file.c calls cml_request_ended */
+void cml_file_ended(struct cml_request *request);
+void cml_file_wait_quiet(struct cml_request *request); /* until no thread writes; with `revoked`, for good */
+void cml_file_after_fork_in_child(struct cml_request *request);
+void cml_file_free(struct cml_file *file);
 /* announce.c; claim is called under the request's lock, push after it */
 struct cml_note *cml_note_claim(struct cml_request *request);
 void cml_note_push(struct cml_note *note);
@@ -328,6 +339,10 @@ bool cml_request_attempt_range(const struct cml_request *request, char out[64]);
 /* request.c, for transport.c */
 void cml_request_on_data(struct cml_request *request, const uint8_t *data, size_t length);
 void cml_request_note(struct cml_request *request, int error, int crt_error);
+/* request.c, for file.c */
+bool cml_request_is_revoked(struct cml_request *request);
+/* Under lock: push the note after it, and release the engine's reference. */
+struct cml_note *cml_request_ended(struct cml_request *request);
 
 /* judgement.c */
 bool cml_signs(const struct cml_request *request);

@@ -36,6 +36,13 @@ static void s_count_end(struct cml_request *request, int error) {
     }
 }
 
+/* `finished` and its note in the same breath: who drains a note and sees the end knows that no other will come. */
+struct cml_note *cml_request_ended(struct cml_request *request) {
+    cml_file_ended(request);
+    request->finished = true;
+    return cml_note_claim(request);
+}
+
 static void s_finish(struct cml_request *request, enum cml_action action, int error, int crt_error) {
     s_enter(request, action, CML_DONE);
     cml_link_remove(&request->live_link);
@@ -49,17 +56,18 @@ static void s_finish(struct cml_request *request, enum cml_action action, int er
     request->error = error;
     request->crt_error = crt_error;
     request->headers_ready = request->headers_ready || error == CML_OK;
-    request->finished = true;
     /* At exit the stream is left to itself, and an upload's source is about to go away. */
     request->revoked = request->revoked || error == CML_ERR_SHUTDOWN;
     if (error == CML_OK && request->spill_len == 0) {
         cml_body_finish(request);
     }
-    /* In the same breath as `finished`: who drains a note and sees the end knows that no other will come. */
-    struct cml_note *note = cml_note_claim(request);
+    bool later = cml_file_ends_later(request, error);
+    struct cml_note *note = later ? NULL : cml_request_ended(request);
     pthread_mutex_unlock(&request->lock);
-    cml_note_push(note);
-    cml_request_release(request); /* twin: cml_request_submit */
+    if (!later) {
+        cml_note_push(note);
+        cml_request_release(request); /* twin: cml_request_submit */
+    }
 }
 
 /* ---- actions: before the wire ---- */
@@ -200,30 +208,13 @@ static void s_commit(struct cml_request *request) {
 
 static void s_start_checksum(struct cml_request *request) {
     const struct cml_response *response = &request->response;
-    if (request->received > 0) {
-        return;
+    if (request->received == 0) {
+        request->sum_whole = (request->flags & CML_FLAG_VERIFY) && response->status == 200 &&
+                             response->checksum != CML_SUM_NONE && !request->is_head;
+        if (request->sum_whole) {
+            cml_sum_start(&request->sum, response->checksum);
+        }
     }
-    request->sum_whole = (request->flags & CML_FLAG_VERIFY) && response->status == 200 &&
-                         response->checksum != CML_SUM_NONE && !request->is_head;
-    enum cml_checksum kind = request->sum_whole ? response->checksum : request->digest;
-    if (kind != CML_SUM_NONE) {
-        cml_sum_start(&request->sum, kind);
-    }
-}
-
-static void s_sum_up(struct cml_request *request, const uint8_t *data, size_t length) {
-    if (request->sum.kind == CML_SUM_NONE) {
-        return;
-    }
-    uint64_t mark = atomic_load_explicit(&request->digest_mark, memory_order_relaxed), at = request->received;
-    if (at < mark && at + length >= mark) {
-        size_t before = (size_t)(mark - at);
-        cml_sum_update(&request->sum, data, before);
-        request->marked_digest = request->sum.crc;
-        data += before;
-        length -= before;
-    }
-    cml_sum_update(&request->sum, data, length);
 }
 
 static void s_credit_window(struct cml_request *request) {
@@ -304,7 +295,9 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
     if (length == 0) {
         return;
     }
-    s_sum_up(request, data, length);
+    if (request->sum_whole) {
+        cml_sum_update(&request->sum, data, length);
+    }
     bool filled = false;
     int error = cml_body_store(request, data, length, &filled);
     if (error != CML_OK) {
@@ -342,7 +335,7 @@ static void s_conclude(struct cml_request *request) {
     }
 }
 
-static bool s_is_revoked(struct cml_request *request) {
+bool cml_request_is_revoked(struct cml_request *request) {
     pthread_mutex_lock(&request->lock);
     bool revoked = request->revoked;
     pthread_mutex_unlock(&request->lock);
@@ -389,7 +382,7 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
         cml_status_is_throttling(&request->current, request->error_body, request->error_len)) {
         cml_pace_throttled(request);
     }
-    if (s_is_revoked(request)) {
+    if (cml_request_is_revoked(request)) {
         s_finish(request, action, CML_ERR_CANCELLED, 0); /* whatever came of it: its upload may have broken off, say */
         return;
     }
@@ -437,6 +430,7 @@ static void s_resume_if_room(struct cml_request *request) {
 
 static void s_park(struct cml_request *request, enum cml_action action) {
     s_enter(request, action, CML_PARKED);
+    cml_body_drop_spill(request);
     cml_shard_sweep_by(request->shard, request->deadline_ns); /* sweeps leave out what is being aborted */
     s_resume_if_room(request);
 }
@@ -487,7 +481,9 @@ static void s_fail(struct cml_request *request) {
         cml_link_remove(&request->live_link);
     }
     if (request->stream != NULL) { /* exit does not wait for it, but the caller's memory is free from here on */
-        cml_request_revoke(request);
+        pthread_mutex_lock(&request->lock);
+        request->revoked = true;
+        pthread_mutex_unlock(&request->lock);
         cml_transport_abort(request);
     }
     s_finish(request, CML_FAIL, request->pending_error, request->pending_crt);

@@ -40,7 +40,7 @@ static void s_prepare_library(void) {
         return;
     }
     /* Bounds what one read brings and one write sends. Measured: docs/design/native-core.md. */
-    g_aws_channel_max_fragment_size = CML_MESSAGE_BYTES;
+    g_aws_channel_max_fragment_size = 256 * 1024;
     aws_auth_library_init(aws_default_allocator());
     aws_checksums_library_init(aws_default_allocator());
     cml_log_install();
@@ -157,6 +157,7 @@ void cml_runtime_after_fork_in_child(void) {
     cml_pool_reset_after_fork();
     cml_live_reset_after_fork();
     cml_log_reset_after_fork();
+    cml_disk_reset_after_fork();
 }
 
 /* ---- inbox ---- */
@@ -343,6 +344,7 @@ static void _on_sweep(struct aws_task *task, void *arg, enum aws_task_status sta
         after = link->next;
         cml_endpoint_sweep(CML_CONTAINER_OF(link, struct cml_endpoint_shard, link), now, &next);
     }
+    cml_shard_pump(shard);
     if (shard->index == 0) {
         s_trim(now, &next);
     }
@@ -388,6 +390,14 @@ static void s_sleep_ms(long ms) {
     nanosleep(&pause, NULL);
 }
 
+static bool s_all_done(struct s_drain *drains, uint32_t count) {
+    uint32_t done = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+        done += atomic_load(&drains[i].done) ? 1 : 0;
+    }
+    return done == count;
+}
+
 bool cml_runtime_quiesce(uint32_t timeout_ms) {
     struct cml_runtime *runtime = cml_runtime;
     if (runtime == NULL) {
@@ -405,19 +415,15 @@ bool cml_runtime_quiesce(uint32_t timeout_ms) {
         aws_event_loop_schedule_task_now(drains[i].shard->loop, &drains[i].task);
     }
     until = cml_now_ns() + (uint64_t)timeout_ms * 1000000ull;
-    uint32_t done = 0;
-    while (done < runtime->shard_count && cml_now_ns() < until) {
-        done = 0;
-        for (uint32_t i = 0; i < runtime->shard_count; ++i) {
-            done += atomic_load(&drains[i].done) ? 1 : 0;
-        }
-        if (done < runtime->shard_count) {
-            s_sleep_ms(1);
-        }
+    bool done = false;
+    while (!(done = s_all_done(drains, runtime->shard_count)) && cml_now_ns() < until) {
+        s_sleep_ms(1);
     }
-    if (done == runtime->shard_count) {
+    while (done && !cml_disk_is_idle() && cml_now_ns() < until) { /* descriptors are about to be closed */
+        s_sleep_ms(1);
+    }
+    if (done) {
         free(drains);
-        return true;
     }
-    return false;
+    return done;
 }

@@ -14,6 +14,7 @@
 
 #define FAIR_NS 100000000ull /* switching costs a connect: no connection changes hands more often than that */
 #define NO_FDS_WAIT_NS 50000000ull
+#define PAUSE_NS 20000000ull /* a consumer that is about to read has begun by then */
 
 static bool s_shard_is_full(const struct cml_shard *shard) {
     return shard->connections >= cml_runtime->connections_per_shard;
@@ -97,6 +98,10 @@ static bool s_evict_one(struct cml_endpoint_shard *home) {
         return false;
     }
     struct cml_request *paused = CML_CONTAINER_OF(home->paused.next, struct cml_request, wait_link);
+    if (paused->progress_ns + PAUSE_NS > cml_now_ns()) {
+        cml_shard_sweep_by(home->shard, paused->progress_ns + PAUSE_NS);
+        return false;
+    }
     cml_link_remove(&paused->wait_link);
     s_set_leaving(paused->connection, true);
     cml_dispatch(paused, CML_ON_EVICT);
@@ -181,9 +186,14 @@ static struct cml_endpoint_shard *s_next_marked(struct cml_shard *shard) {
 /* Never nested: what is served may fail at once and give its connection back, ten thousand times in a row. A marked
  * endpoint lives on: a request that waits or a connection holds it. */
 void cml_endpoint_pump(struct cml_endpoint_shard *home) {
-    struct cml_shard *shard = home->shard;
     s_mark(home);
-    if (shard->pumping) {
+    if (!home->shard->pumping) {
+        cml_shard_pump(home->shard);
+    }
+}
+
+void cml_shard_pump(struct cml_shard *shard) {
+    if (cml_link_empty(&shard->to_pump)) {
         return;
     }
     /* With no place left, or just one that has come free, what happened here may be news for every endpoint. */
@@ -287,10 +297,13 @@ void cml_endpoint_sweep(struct cml_endpoint_shard *home, uint64_t now_ns, uint64
             s_drop_idle(oldest);
         }
     }
+    if (!cml_link_empty(&home->paused)) {
+        s_mark(home); /* it may have been paused long enough to make room for others */
+    }
     if (home->connect_after_ns > now_ns) {
         *next_ns = home->connect_after_ns < *next_ns ? home->connect_after_ns : *next_ns;
     } else if (home->connect_after_ns != 0) {
         home->connect_after_ns = 0;
-        cml_endpoint_pump(home);
+        s_mark(home);
     }
 }

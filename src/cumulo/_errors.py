@@ -5,6 +5,8 @@ The native core calls `of_request` for every failed request; nothing else makes 
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from html import unescape
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -95,6 +97,16 @@ _HINTS: dict[str, str] = {
     "AuthorizationHeaderMalformed": "the bucket may be in another region",
 }
 
+_FILE_HINTS: dict[int, str] = {
+    errno.ENOSPC: "; make room on that disk, or name a file on another",
+    errno.EDQUOT: "; make room in that quota, or name a file elsewhere",
+    errno.EFBIG: "; the file system or a limit (`ulimit -f`) allows no file of that size",
+    errno.EROFS: "; name a file on a disk that can be written",
+    errno.ENOENT: "; make the folder first",
+    errno.EISDIR: "; name a file in it",
+    errno.EACCES: "; check the permissions of the folder",
+}
+
 _TAG = {name: re.compile(rb"<" + name.encode() + rb">([^<]*)</") for name in ("Code", "Message", "RequestId", "Region")}
 
 
@@ -109,6 +121,9 @@ def of_request(request: Request) -> e.BaseError:
     context: Context = request.context
     if request.error == "status":
         return _of_status(request, context)
+    if request.error == "file":
+        name = str(getattr(request.file, "name", request.file))
+        return of_file(context, request.os_error, name, request.attempts)
     kind, text = _BY_ENGINE[request.error or "internal"]
     message = text.format(host=_host(context))
     if request.error == "credentials":
@@ -119,6 +134,15 @@ def of_request(request: Request) -> e.BaseError:
     elif request.crt_error and request.error not in ("total_timeout", "stall_timeout"):
         message = f"{message} ({request.crt_error})"
     return kind(_told(context, message, request.attempts), **_details(context, request))
+
+
+def of_file(context: Context, reason: int, filename: str, attempts: int = 0) -> e.LocalFileError:
+    """The exception for a target file that the system refused."""
+    message = f"can't write {filename!r}: {os.strerror(reason)}{_FILE_HINTS.get(reason, '')}"
+    details = {"operation": context.operation, "store": repr(context.store), "path": context.path}
+    return e.LocalFileError(
+        _told(context, message, attempts), errno=reason, filename=filename, attempts=attempts, **details
+    )
 
 
 def _of_status(request: Request, context: Context) -> e.BaseError:

@@ -10,6 +10,7 @@
     │   ├── ChecksumError               the body does not match its checksum
     │   ├── ObjectChangedError          the object was replaced while it was read
     │   ├── SourceChangedError          the file was changed while it was uploaded
+    │   ├── LocalFileError              the file that an object goes to can't be written; also OSError
     │   └── ForkedError                 the call was made before a fork, in the parent
     ├── NotFoundError                   also FileNotFoundError
     ├── AlreadyExistsError              also FileExistsError
@@ -29,6 +30,7 @@ raised before any request.
 from __future__ import annotations
 
 import builtins
+import os
 from typing import Any
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "GenericError",
     "InvalidPathError",
     "JoinError",
+    "LocalFileError",
     "NotFoundError",
     "NotModifiedError",
     "NotSupportedError",
@@ -132,6 +135,27 @@ class SourceChangedError(GenericError):
     An upload in parts is aborted. Where one request carried the file, an object may be there, of the file's content at
     different times.
     """
+
+
+class LocalFileError(GenericError, OSError):
+    """The local file that an object was to go to can't be made or written: a full disk, a read-only directory, a
+    directory in its place.
+
+    Attributes:
+        errno: what the system said, such as `errno.ENOSPC`; `strerror` is its text.
+        filename: the file, as the call named it.
+    """
+
+    def __init__(
+        self, message: str = "", *, errno: int | None = None, filename: str | None = None, **details: Any
+    ) -> None:
+        super().__init__(message, **details)
+        self.errno = errno
+        self.strerror = os.strerror(errno) if errno else None
+        self.filename = filename
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), str(self), {**self.__dict__, "errno": self.errno, "filename": self.filename})
 
 
 class ForkedError(GenericError):

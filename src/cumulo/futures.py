@@ -21,16 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["copy", "delete", "get", "get_range", "get_ranges", "head", "list_with_delimiter", "put", "rename"]
 
 
-def get(
-    store: ObjectStoreMethods,
-    path: str,
-    *,
-    options: GetOptions | None = None,
-    part_size: int | None = None,
-    max_concurrency: int | None = None,
-) -> Future[GetResult]:
+def get(store: ObjectStoreMethods, path: str, *, options: GetOptions | None = None) -> Future[GetResult]:
     """`get` of the store."""
-    return store.futures.get(path, options=options, part_size=part_size, max_concurrency=max_concurrency)
+    return store.futures.get(path, options=options)
 
 
 def get_range(

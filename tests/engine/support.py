@@ -246,9 +246,9 @@ def raw_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 @contextmanager
-def program(name: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+def program(name: str, *arguments: object, module: str = "programs") -> Iterator[subprocess.Popen[str]]:
     """A fresh interpreter that runs a function of programs.py; killed if it is still there at the end."""
-    command = [sys.executable, "-m", "tests.engine.programs", name, *map(str, arguments)]
+    command = [sys.executable, "-m", f"tests.engine.{module}", name, *map(str, arguments)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -257,9 +257,11 @@ def program(name: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
                 process.kill()
 
 
-def run_program(name: str, *arguments: object, seconds: float = CHILD_S) -> tuple[int, str, str]:
+def run_program(
+    name: str, *arguments: object, seconds: float = CHILD_S, module: str = "programs"
+) -> tuple[int, str, str]:
     """Run it to its end: exit status, stdout, stderr."""
-    with program(name, *arguments) as process:
+    with program(name, *arguments, module=module) as process:
         try:
             out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:

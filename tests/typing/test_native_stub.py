@@ -26,7 +26,6 @@ GIVEN = {
     "__rmul__",
     "__getattr__",
     "__weakref__",
-    "__buffer__",  # C's alone before Python 3.12
 }
 
 

@@ -1,0 +1,75 @@
+#include "disk.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#define THREADS 2 /* more do not make one disk faster; one would let a slow one hold up another */
+
+static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t s_work = PTHREAD_COND_INITIALIZER;
+static struct cml_disk_job *s_first, **s_last = &s_first; /* under s_lock */
+static unsigned s_threads, s_running;                     /* under s_lock */
+
+static void *s_main(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&s_lock);
+    for (;;) {
+        while (s_first == NULL) {
+            pthread_cond_wait(&s_work, &s_lock);
+        }
+        struct cml_disk_job *job = s_first;
+        s_first = job->next;
+        s_last = s_first == NULL ? &s_first : s_last;
+        s_running++;
+        pthread_mutex_unlock(&s_lock);
+        job->run(job); /* it may be gone, or posted again, when this returns */
+        pthread_mutex_lock(&s_lock);
+        s_running--;
+    }
+    return NULL;
+}
+
+/* Under s_lock. Signals are for the program's own threads: Python's handlers want them there. */
+static int s_start_thread(void) {
+    sigset_t all, before;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&thread, NULL, s_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) {
+        pthread_detach(thread);
+        s_threads++;
+    }
+    return error;
+}
+
+int cml_disk_post(struct cml_disk_job *job) {
+    pthread_mutex_lock(&s_lock);
+    bool busy = s_running > 0 || s_first != NULL;
+    int error = s_threads == 0 || (busy && s_threads < THREADS) ? s_start_thread() : 0;
+    error = s_threads > 0 ? 0 : error;
+    if (error == 0) {
+        job->next = NULL;
+        *s_last = job;
+        s_last = &job->next;
+        pthread_cond_signal(&s_work);
+    }
+    pthread_mutex_unlock(&s_lock);
+    return error;
+}
+
+bool cml_disk_is_idle(void) {
+    pthread_mutex_lock(&s_lock);
+    bool idle = s_first == NULL && s_running == 0;
+    pthread_mutex_unlock(&s_lock);
+    return idle;
+}
+
+void cml_disk_reset_after_fork(void) {
+    pthread_mutex_init(&s_lock, NULL); /* a thread that does not exist here may have held it */
+    pthread_cond_init(&s_work, NULL);
+    s_first = NULL; /* the jobs are the parent's */
+    s_last = &s_first;
+    s_threads = s_running = 0;
+}

@@ -1,0 +1,322 @@
+/* A body's way to a file: the loop copies what arrives into a few large buffers, and the disk's threads write those that
+ * are full and make them room again. The connection's flow control waits for that room, as it does for any consumer.
+ *
+ * All under the request's lock, but for the writing itself. Always true: one thread at most writes for a request, and
+ * its buffers in order; nothing is written once the request is revoked, and a revoke waits for the write under way;
+ * a request has not ended while a byte of it has still to be written.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BUFFERS 3 /* one being filled, one being written, one to go on with. Measured: docs/design/files.md */
+#define BUFFER_BYTES ((size_t)1 << 20)
+#define STEP_BYTES ((size_t)256 << 10) /* of a write: what a revoke may have to wait for */
+
+struct s_slot {
+    struct cml_buffer *buffer; /* NULL until first used */
+    size_t filled;
+    uint64_t at; /* where in the file its first byte goes */
+};
+
+struct cml_file {
+    struct cml_disk_job job; /* while queued it holds a reference on the request */
+    struct cml_request *request;
+    pthread_cond_t quiet; /* told when a write is over */
+    int fd;
+    uint64_t offset, length; /* where the body's first byte goes, and how many there is room for */
+    uint64_t taken;          /* bytes of the body that are in buffers or written */
+    struct s_slot slots[BUFFERS];
+    uint32_t first, sealed; /* from the first on, so many wait to be written; the next is being filled */
+    bool queued, writing;
+    bool ending; /* the end has come, but for what has to be written */
+    int os_error;
+};
+
+static struct s_slot *s_filling(struct cml_file *file) {
+    return file->sealed < BUFFERS ? &file->slots[(file->first + file->sealed) % BUFFERS] : NULL;
+}
+
+static bool s_stopped(const struct cml_request *request) {
+    return request->revoked || request->file->os_error != 0;
+}
+
+static void s_post_room(struct cml_request *request) {
+    struct cml_file *file = request->file;
+    struct s_slot *slot = s_filling(file);
+    uint64_t space = (uint64_t)(BUFFERS - file->sealed) * BUFFER_BYTES - (slot != NULL ? slot->filled : 0);
+    uint64_t left = file->length - file->taken;
+    request->room_posted = file->taken + (space < left ? space : left);
+}
+
+static void s_queue(struct cml_file *file) {
+    if (file->queued || file->sealed == 0 || s_stopped(file->request)) {
+        return;
+    }
+    file->queued = true;
+    cml_request_acquire(file->request); /* given back in _on_disk */
+    int error = cml_disk_post(&file->job);
+    if (error != 0) {
+        file->queued = false;
+        file->os_error = error;
+        cml_request_release(file->request); /* not the last: who is here has one */
+    }
+}
+
+static void s_seal(struct cml_file *file) {
+    struct s_slot *slot = s_filling(file);
+    if (slot != NULL && slot->filled > 0) {
+        file->sealed++;
+        s_queue(file);
+    }
+}
+
+size_t cml_file_take(struct cml_request *request, const uint8_t *data, size_t length) {
+    struct cml_file *file = request->file;
+    struct s_slot *slot;
+    size_t done = 0;
+    while (done < length && file->taken < file->length && !s_stopped(request) && (slot = s_filling(file)) != NULL) {
+        if (slot->buffer == NULL && (slot->buffer = cml_buffer_new(BUFFER_BYTES)) == NULL) {
+            file->os_error = ENOMEM;
+            break;
+        }
+        size_t room = BUFFER_BYTES - slot->filled;
+        size_t take = length - done < room ? length - done : room;
+        take = take < file->length - file->taken ? take : (size_t)(file->length - file->taken);
+        if (slot->filled == 0) {
+            slot->at = file->offset + file->taken;
+        }
+        memcpy(slot->buffer->data + slot->filled, data + done, take);
+        slot->filled += take;
+        file->taken += take;
+        done += take;
+        if (slot->filled == BUFFER_BYTES || file->taken == file->length) {
+            s_seal(file);
+        }
+    }
+    return done;
+}
+
+int cml_file_os_error(const struct cml_request *request) {
+    return request->file != NULL ? request->file->os_error : 0;
+}
+
+void cml_file_restart(struct cml_request *request) {
+    struct cml_file *file = request->file;
+    file->sealed = file->writing ? 1 : 0; /* what comes now at its place is written after it */
+    for (uint32_t i = 0; i < BUFFERS; ++i) {
+        if (!file->writing || i != file->first) {
+            file->slots[i].filled = 0;
+        }
+    }
+    file->taken = 0;
+    s_post_room(request);
+}
+
+/* ---- the end ---- */
+
+/* A short body that was fetched unasked has a buffer already: it is written as it is. */
+static void s_take_prefetched(struct cml_request *request) {
+    struct cml_file *file = request->file;
+    struct s_slot *slot = &file->slots[file->first];
+    cml_buffer_acquire(request->prefetched);
+    slot->buffer = request->prefetched;
+    slot->filled = slot->buffer->length < file->length ? slot->buffer->length : (size_t)file->length;
+    slot->at = file->offset;
+    file->taken = slot->filled;
+    s_seal(file);
+}
+
+static bool s_may_end(const struct cml_request *request) {
+    const struct cml_file *file = request->file;
+    return !file->writing && (file->sealed == 0 || s_stopped(request));
+}
+
+static void s_free_slots(struct cml_file *file) {
+    for (uint32_t i = 0; i < BUFFERS; ++i) {
+        cml_buffer_release(file->slots[i].buffer);
+        file->slots[i] = (struct s_slot){.buffer = NULL};
+    }
+    file->first = file->sealed = 0;
+}
+
+static void s_seal_last(struct cml_request *request) {
+    if (request->spill_len == 0) {
+        s_seal(request->file);
+    }
+}
+
+bool cml_file_ends_later(struct cml_request *request, int error) {
+    struct cml_file *file = request->file;
+    if (file == NULL) {
+        return false;
+    }
+    if (error != CML_OK) { /* what has come is of no use */
+        file->sealed = file->writing ? 1 : 0;
+    } else if (request->prefetched != NULL) {
+        s_take_prefetched(request);
+    } else {
+        s_seal_last(request);
+    }
+    file->ending = !s_may_end(request);
+    return file->ending;
+}
+
+void cml_file_ended(struct cml_request *request) {
+    if (request->file != NULL) {
+        s_free_slots(request->file);
+        if (request->file->os_error != 0 && request->error != CML_ERR_SHUTDOWN) {
+            request->error = CML_ERR_FILE;
+            request->crt_error = 0;
+        }
+    }
+}
+
+/* ---- the disk's threads ---- */
+
+static int s_write(struct cml_request *request, const struct s_slot *slot) {
+    for (size_t done = 0; done < slot->filled;) {
+        if (done > 0 && cml_request_is_revoked(request)) {
+            return 0;
+        }
+        size_t take = slot->filled - done < STEP_BYTES ? slot->filled - done : STEP_BYTES;
+        ssize_t put = pwrite(request->file->fd, slot->buffer->data + done, take, (off_t)(slot->at + done));
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put <= 0) {
+            return put < 0 ? errno : EIO;
+        }
+        done += (size_t)put;
+    }
+    return 0;
+}
+
+static void s_write_first(struct cml_request *request) {
+    struct cml_file *file = request->file;
+    struct s_slot slot = file->slots[file->first];
+    file->writing = true;
+    pthread_mutex_unlock(&request->lock);
+    int os_error = s_write(request, &slot);
+    pthread_mutex_lock(&request->lock);
+    file->writing = false;
+    file->os_error = os_error;
+    file->slots[file->first].filled = 0;
+    file->first = (file->first + 1) % BUFFERS;
+    file->sealed--;
+    cml_body_drain_spill(request);
+    if (file->ending) {
+        s_seal_last(request);
+    }
+    s_post_room(request);
+    pthread_cond_broadcast(&file->quiet);
+}
+
+static void _on_disk(struct cml_disk_job *job) {
+    struct cml_file *file = CML_CONTAINER_OF(job, struct cml_file, job);
+    struct cml_request *request = file->request;
+    struct cml_note *note = NULL;
+    pthread_mutex_lock(&request->lock);
+    if (file->sealed > 0 && !s_stopped(request)) {
+        s_write_first(request);
+    }
+    file->queued = false;
+    bool ended = file->ending && s_may_end(request);
+    if (ended) {
+        file->ending = false;
+        note = cml_request_ended(request);
+    } else {
+        s_queue(file); /* behind those of other requests */
+    }
+    bool failed = file->os_error != 0, running = !request->finished && !file->ending;
+    pthread_mutex_unlock(&request->lock);
+    if (running && request->shard != NULL) {
+        cml_shard_post(request, failed ? CML_MSG_CANCEL : CML_MSG_FEED);
+    }
+    if (ended) {
+        cml_note_push(note);
+        cml_request_release(request); /* twin: cml_request_submit, or cml_request_feed_file */
+    }
+    cml_request_release(request); /* twin: s_queue */
+}
+
+/* ---- the consumer's side ---- */
+
+static struct cml_file *s_new(struct cml_request *request, int fd, uint64_t offset, uint64_t length) {
+    struct cml_file *file = calloc(1, sizeof(*file));
+    if (file != NULL) {
+        file->job.run = _on_disk;
+        file->request = request;
+        file->fd = fd;
+        file->offset = offset;
+        file->length = length;
+        pthread_cond_init(&file->quiet, NULL);
+    }
+    return file;
+}
+
+/* Under lock. The body is here already, whole: the request is under way again until it is written. */
+static bool s_reopen(struct cml_request *request) {
+    cml_body_drain_spill(request);
+    if (!cml_file_ends_later(request, CML_OK)) {
+        cml_file_ended(request);
+        return false;
+    }
+    request->finished = false;
+    cml_request_acquire(request); /* twin: _on_disk */
+    return true;
+}
+
+enum cml_fed cml_request_feed_file(struct cml_request *request, int fd, uint64_t offset, uint64_t length) {
+    struct cml_file *file = s_new(request, fd, offset, length);
+    pthread_mutex_lock(&request->lock);
+    bool free_of_room = request->room_posted == 0 || (request->prefetched != NULL && !request->exposed);
+    bool taken = file != NULL && request->file == NULL && request->sink != CML_SINK_COLLECT && free_of_room &&
+                 !request->revoked && length > 0;
+    bool finished = request->finished, again = false;
+    if (taken) {
+        request->file = file;
+        if (request->shard == NULL) {
+            request->sink = CML_SINK_STREAM; /* its connection's flow control waits for the disk */
+        }
+        if (finished && request->error == CML_OK) {
+            again = s_reopen(request);
+        } else if (!finished && request->prefetched == NULL) {
+            cml_body_drain_spill(request);
+            s_post_room(request);
+        }
+    }
+    pthread_mutex_unlock(&request->lock);
+    if (!taken) {
+        cml_file_free(file);
+        return CML_FED_REFUSED;
+    }
+    if (!finished && request->shard != NULL) {
+        cml_shard_post(request, CML_MSG_FEED);
+    }
+    return again ? CML_FED_AGAIN : CML_FED;
+}
+
+void cml_file_wait_quiet(struct cml_request *request) {
+    while (request->file != NULL && request->file->writing) {
+        pthread_cond_wait(&request->file->quiet, &request->lock);
+    }
+}
+
+void cml_file_after_fork_in_child(struct cml_request *request) {
+    if (request->file != NULL) {
+        pthread_cond_init(&request->file->quiet, NULL);
+        request->file->writing = request->file->queued = false;
+    }
+}
+
+void cml_file_free(struct cml_file *file) {
+    if (file != NULL) {
+        s_free_slots(file);
+        pthread_cond_destroy(&file->quiet);
+        free(file);
+    }
+}
