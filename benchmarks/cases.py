@@ -45,6 +45,13 @@ _CASES = [
         Target(wall=1.5, cpu=2.0),
         asked_mib=IN_FLIGHT,
     ),
+    Case(
+        "objects-many",
+        "5,000 objects of 1 MiB: get_many against a gather, 64 in flight",
+        reads.objects_many,
+        Target(wall=1.5, cpu=2.0),
+        asked_mib=IN_FLIGHT,
+    ),
     Case("get-1gib", "1 GiB get().bytes()", reads.big_bytes, Target(wall=2.5, cpu=2.5), asked_mib=1024),
     # Beside it without a target of its own: what a program that reads one large object and ends gets.
     Case(

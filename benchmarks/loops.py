@@ -6,9 +6,9 @@ Workers and not one task a request: what is measured is the library, and a worke
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 IN_FLIGHT = 64
 THREADS = 32
@@ -21,6 +21,10 @@ class Loop:
 
     def __init__(self, *, uvloop: bool = False) -> None:
         self._loop = _uvloop() if uvloop else asyncio.new_event_loop()
+
+    def run(self, work: Coroutine[Any, Any, Job]) -> Job:
+        """Await it, and give its result."""
+        return self._loop.run_until_complete(work)
 
     def run_each(self, jobs: Sequence[Job], do: Callable[[Job], Awaitable[int]]) -> tuple[int, int]:
         """Await ``do`` on each job, `IN_FLIGHT` at a time: how many jobs were done and the sum of the results."""

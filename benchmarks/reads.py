@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ RANGES = 30_000
 THREADED_RANGES = 60_000
 SEQUENTIAL_RANGES = 25_000
 OBJECT_ROUNDS = 8
+MANY_OBJECTS = 5_000
 LISTINGS = 5
 _WARM_UP = 640
 _SEED = 7
@@ -124,6 +127,53 @@ def objects_asyncio(library: Library, origin: Origin) -> Workload:
         warm_up=lambda: compare(content.OBJECT_KEYS),
         check=lambda: compare(content.OBJECT_KEYS[:IN_FLIGHT]),
     )
+
+
+def objects_many(library: Library, origin: Origin) -> Workload:
+    """5,000 objects of 1 MiB by one ``get_many``; by a gather of tasks with a semaphore where there is none."""
+    store = open_store(library, origin)
+    loop = Loop()
+    keys = (content.OBJECT_KEYS * 20)[:MANY_OBJECTS]
+    each = _each_of_many if hasattr(store, "get_many") else partial(_each_gathered, library)
+
+    def length(_: str, body: Any) -> int:
+        return len(body)
+
+    def same(key: str, body: Any) -> int:
+        require_same(bytes(body), origin.path(key).read_bytes(), key)
+        return 1
+
+    def compare(some: list[str]) -> None:
+        require(loop.run(each(store, some, same))[0] == len(some), "not every object came")
+
+    return Workload(
+        run=lambda: Work(*loop.run(each(store, keys, length))),
+        expected=Work(len(keys), len(keys) * MIB),
+        warm_up=lambda: compare(content.OBJECT_KEYS),
+        check=lambda: compare(content.OBJECT_KEYS[:IN_FLIGHT]),
+    )
+
+
+async def _each_of_many(store: Any, keys: list[str], use: Callable[[str, Any], int]) -> tuple[int, int]:
+    count = total = 0
+    async for item in store.get_many(keys, max_concurrency=IN_FLIGHT):
+        total += use(item.path, item.bytes)
+        count += 1
+    return count, total
+
+
+async def _each_gathered(
+    library: Library, store: Any, keys: list[str], use: Callable[[str, Any], int]
+) -> tuple[int, int]:
+    slots = asyncio.Semaphore(IN_FLIGHT)
+
+    async def read(key: str) -> int:
+        async with slots:
+            result = await library.get_async(store, key)
+            return use(key, await result.bytes_async())
+
+    sizes = await asyncio.gather(*(read(key) for key in keys))
+    return len(sizes), sum(sizes)
 
 
 def big_bytes(library: Library, origin: Origin, *, tls: bool = False, first: bool = False) -> Workload:

@@ -82,6 +82,8 @@ cdef void _news_of(cml_request *c, bint last) noexcept:
     cdef Request request = <Request>cml_request_user_data(c)
     try:
         request.on_news(last)
+    except KeyboardInterrupt:
+        PyErr_SetInterrupt()  # Ctrl-C is no business of the callback that it happened to meet: it comes once more
     except BaseException as error:
         sys.unraisablehook(_Unraisable(error, request))
 

@@ -6,19 +6,38 @@ for other futures of this module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from cumulo.store._base import DEFAULT_COALESCE, DEFAULT_PUT_CHUNK, DEFAULT_PUT_CONCURRENCY, ObjectStoreMethods
+from cumulo.store._base import (
+    DEFAULT_COALESCE,
+    DEFAULT_MANY_CONCURRENCY,
+    DEFAULT_PUT_CHUNK,
+    DEFAULT_PUT_CONCURRENCY,
+    ObjectStoreMethods,
+)
 
 if TYPE_CHECKING:
+    from ._many import Content, FutureStream, GetItem, PutItem
     from ._native import Bytes
     from ._result import GetResult
     from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
 
 
-__all__ = ["copy", "delete", "get", "get_range", "get_ranges", "head", "list_with_delimiter", "put", "rename"]
+__all__ = [
+    "copy",
+    "delete",
+    "get",
+    "get_many",
+    "get_range",
+    "get_ranges",
+    "head",
+    "list_with_delimiter",
+    "put",
+    "put_many",
+    "rename",
+]
 
 
 def get(store: ObjectStoreMethods, path: str, *, options: GetOptions | None = None) -> Future[GetResult]:
@@ -73,6 +92,32 @@ def put(
         use_multipart=use_multipart,
         chunk_size=chunk_size,
         max_concurrency=max_concurrency,
+    )
+
+
+def get_many(
+    store: ObjectStoreMethods,
+    items: Iterable[str | tuple[str, int, int]],
+    *,
+    max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+) -> FutureStream[GetItem]:
+    """`get_many` of the store's futures: an iterator of them."""
+    return store.futures.get_many(items, max_concurrency=max_concurrency)
+
+
+def put_many(
+    store: ObjectStoreMethods,
+    items: Iterable[tuple[str, Content]],
+    *,
+    attributes: Attributes | None = None,
+    tags: dict[str, str] | None = None,
+    mode: PutMode | None = None,
+    chunk_size: int = DEFAULT_PUT_CHUNK,
+    max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+) -> FutureStream[PutItem]:
+    """`put_many` of the store's futures: an iterator of them."""
+    return store.futures.put_many(
+        items, attributes=attributes, tags=tags, mode=mode, chunk_size=chunk_size, max_concurrency=max_concurrency
     )
 
 

@@ -12,6 +12,8 @@ A plan is a generator that knows no I/O. It yields effects and is sent their out
 | `Pull(source)` | takes the next item of the user's iterator | the item, or `END` |
 | `Close(source)` | ends the user's iterator | None |
 | `Call(function, *args)` | calls what may block | its result, or what it raised is thrown |
+| `Begin(mailbox, key, effect)` | begins a `Call` or a `Pull` | None; its end becomes a note in the mailbox |
+| `Receive(mailbox)` | waits until there is a note in the mailbox | None |
 
 A cancelled plan has `CancelledError` (Ctrl-C: `KeyboardInterrupt`) thrown in. Effects it yields after that are its
 clean-up, which is not cancelled again. A plan that is dropped instead (its event loop is gone) has `GeneratorExit`

@@ -84,6 +84,16 @@ def run(plan: Plan[T]) -> Future[T]:
     return future
 
 
+def acquire(slots: threading.Semaphore) -> None:
+    """Acquire what callbacks of futures release; on the dispatcher's own thread, hand out news meanwhile."""
+    dispatcher = _dispatcher
+    if dispatcher is None or threading.current_thread() is not dispatcher.thread:
+        slots.acquire()
+        return
+    while not slots.acquire(blocking=False):
+        dispatcher.turn(50)
+
+
 class PlanFuture(Future[T]):
     """A future that can be cancelled while it runs, and waited for on the dispatcher's own thread."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from cumulo._native import Request
+    from cumulo._native import Queue, Request
 
 T = TypeVar("T")
 
@@ -91,5 +92,49 @@ class Call:
         self.arguments = arguments
 
 
-Effect: TypeAlias = "Request | Start | Until | Unbroken | AnyOf | Pull | Close | Call"
+class Mailbox:
+    """What a plan has begun and not waited for leaves its notes here."""
+
+    __slots__ = ("notes", "queue", "wake")
+
+    def __init__(self) -> None:
+        self.notes: deque[Any] = deque()
+        self.queue: Queue | None = None
+        """Where requests of the plan send their news: the queue of the driver that ran it last."""
+        self.wake: Callable[[], None] | None = None
+        """What the driver wants called once, when there is a note; set by drivers that don't sleep on `queue`."""
+
+    def put(self, note: Any) -> None:
+        """Leave a note and go on with who waits for it: where that one runs, and nowhere else."""
+        self.notes.append(note)
+        wake, self.wake = self.wake, None
+        if wake is not None:
+            wake()
+
+
+class Begin:
+    """Begin a `Call` or a `Pull`, don't wait: its end is the note `(key, outcome, error)` in the mailbox.
+
+    The outcome of the effect itself is what stops a `Pull`, where it can be stopped: a function, or None.
+    """
+
+    __slots__ = ("effect", "key", "mailbox")
+
+    def __init__(self, mailbox: Mailbox, key: Any, effect: Call | Pull) -> None:
+        self.mailbox = mailbox
+        self.key = key
+        self.effect = effect
+
+
+class Receive:
+    """Wait until the mailbox has a note; without `wait`, only look. The mailbox then has the driver's queue."""
+
+    __slots__ = ("mailbox", "wait")
+
+    def __init__(self, mailbox: Mailbox, *, wait: bool = True) -> None:
+        self.mailbox = mailbox
+        self.wait = wait
+
+
+Effect: TypeAlias = "Request | Start | Until | Unbroken | AnyOf | Pull | Close | Call | Begin | Receive"
 Plan: TypeAlias = Generator[Any, Any, T]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from cumulo._native import Queue, Request
 
-from .effects import AnyOf, Call, Close, Plan, Pull, Start, Unbroken, Until
+from .effects import AnyOf, Begin, Call, Close, Plan, Pull, Receive, Start, Unbroken, Until
 
 
 class Host(Protocol):
@@ -115,15 +115,34 @@ class Runner:
             effect.request.submit(self._host.queue)
         if isinstance(effect, (Until, AnyOf)):
             return self._begin_wait(effect)
+        if isinstance(effect, Receive):
+            return self._begin_receive(effect)
+        if isinstance(effect, Begin):
+            mailbox, key = effect.mailbox, effect.key
+            self._begin_elsewhere(effect.effect, lambda value, error: mailbox.put((key, value, error)))
+            return True, self._host.stop_pulling if isinstance(effect.effect, Pull) else None, None
         self._waiting = effect
+        self._begin_elsewhere(effect, self._done_of(effect))
+        return False, None, None
+
+    def _begin_elsewhere(self, effect: Any, done: Done) -> None:
         if isinstance(effect, Pull):
-            self._host.pull(effect.source, self._done_of(effect))
+            self._host.pull(effect.source, done)
         elif isinstance(effect, Close):
-            self._host.close(effect.source, self._done_of(effect))
+            self._host.close(effect.source, done)
         elif isinstance(effect, Call):
-            self._host.call(effect.function, effect.arguments, self._done_of(effect))
+            self._host.call(effect.function, effect.arguments, done)
         else:
             raise TypeError(f"not an effect: {effect!r}")
+
+    def _begin_receive(self, effect: Receive) -> tuple[bool, Any, BaseException | None]:
+        mailbox = effect.mailbox
+        mailbox.queue = self._host.queue
+        if mailbox.notes or not effect.wait:
+            return True, None, None
+        self._waiting = effect
+        done = self._done_of(effect)
+        mailbox.wake = lambda: done(None, None)
         return False, None, None
 
     def _begin_wait(self, effect: Until | AnyOf) -> tuple[bool, Any, BaseException | None]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cumulo._native import Request, thread_queue
 
-from .effects import END, AnyOf, Call, Close, Plan, Pull, Start, Unbroken, Until
+from .effects import END, AnyOf, Begin, Call, Close, Mailbox, Plan, Pull, Receive, Start, Unbroken, Until
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -43,6 +46,10 @@ def _perform(effect: Any) -> Any:
         return effect.source.close() if hasattr(effect.source, "close") else None
     if isinstance(effect, Call):
         return effect.function(*effect.arguments)
+    if isinstance(effect, Begin):
+        return _begin(effect)
+    if isinstance(effect, Receive):
+        return _receive(effect)
     return _perform_request(effect)
 
 
@@ -95,3 +102,35 @@ def _pull(source: Any) -> Any:
     if not hasattr(source, "__next__"):
         raise TypeError("an async iterator needs an async call, such as put_async")
     return next(source, END)
+
+
+def _begin(effect: Begin) -> None:
+    """A call goes to the pool's threads; an iterator is the caller's, and is read on the caller's thread."""
+    mailbox, key, begun = effect.mailbox, effect.key, effect.effect
+    if isinstance(begun, Pull):
+        try:
+            mailbox.notes.append((key, _pull(begun.source), None))
+        except Exception as error:
+            mailbox.notes.append((key, None, error))
+        return
+    from . import pool
+
+    future = pool.executor().submit(begun.function, *begun.arguments)
+    future.add_done_callback(lambda ended: _tell(mailbox, key, ended))
+
+
+def _tell(mailbox: Mailbox, key: Any, future: Future[Any]) -> None:
+    # On a thread of the pool: nobody is woken but the thread that sleeps on the queue.
+    error = future.exception()
+    mailbox.notes.append((key, None if error is not None else future.result(), error))
+    if (queue := mailbox.queue) is not None:
+        queue.poke()
+
+
+def _receive(effect: Receive) -> None:
+    mailbox, queue = effect.mailbox, thread_queue()
+    mailbox.queue = queue
+    if not effect.wait:
+        queue.drain()
+    while effect.wait and not mailbox.notes:
+        queue.wait_and_drain(_TICK_MS)

@@ -9,6 +9,7 @@ from ._base import ObjectStoreMethods
 
 if TYPE_CHECKING:
     from cumulo._config import BackoffConfig, ClientConfig, RetryConfig, S3Config
+    from cumulo._many import FutureStream, GetItem, ManyStream, PutItem
 
     from .local import LocalStore
     from .memory import MemoryStore
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 __all__ = [
     "BackoffConfig",
     "ClientConfig",
+    "FutureStream",
+    "GetItem",
     "LocalStore",
+    "ManyStream",
     "MemoryStore",
     "ObjectStoreMethods",
+    "PutItem",
     "RetryConfig",
     "S3Config",
     "S3Store",
@@ -28,8 +33,12 @@ __all__ = [
 _HOMES = {
     "BackoffConfig": "cumulo._config",
     "ClientConfig": "cumulo._config",
+    "FutureStream": "cumulo._many",
+    "GetItem": "cumulo._many",
     "LocalStore": "cumulo.store.local",
+    "ManyStream": "cumulo._many",
     "MemoryStore": "cumulo.store.memory",
+    "PutItem": "cumulo._many",
     "RetryConfig": "cumulo._config",
     "S3Config": "cumulo._config",
     "S3Store": "cumulo.store.s3",

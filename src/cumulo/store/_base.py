@@ -6,12 +6,14 @@ thread, on the running event loop, or, through `store.futures`, in the backgroun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cumulo import _many
 from cumulo._drivers import run_async, run_in_background, sync
 from cumulo._drivers.effects import Plan
-from cumulo._operations import ranges
+from cumulo._many import FutureStream, GetItem, ManyStream, OnError, PutItem
+from cumulo._operations import many, ranges
 from cumulo._operations.list import DEFAULT_CHUNK, ListStream, check_chunk_size, list_with_delimiter
 from cumulo._result import GetResult
 
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
 
+    from cumulo._many import Content
     from cumulo._native import Bytes
     from cumulo._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
 
 DEFAULT_COALESCE = 1024 * 1024
 DEFAULT_PUT_CHUNK = 5 * 1024 * 1024
 DEFAULT_PUT_CONCURRENCY = 12
+DEFAULT_MANY_CONCURRENCY = 64
 
 
 class ObjectStoreMethods:
@@ -208,6 +212,96 @@ class ObjectStoreMethods:
             )
         )  # fmt: skip
 
+    # -- many at once
+
+    def get_many(
+        self,
+        items: Iterable[str | tuple[str, int, int]] | AsyncIterable[str | tuple[str, int, int]],
+        *,
+        max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+        ordered: bool = False,
+        errors: OnError = "raise",
+    ) -> ManyStream[GetItem]:
+        """Read any number of objects and ranges, for `for` or `async for`: results come as they are complete.
+
+        Each item is a request of its own (a large object: several); near ranges are not merged, `get_ranges` does that.
+        Items are pulled as results are taken, at most `2 * max_concurrency` ahead of them. Results that nobody takes
+        hold up what follows: what they and the transfers under way need stays within the process's `memory_bytes`.
+
+        Args:
+            items: paths, or (path, start, length) in bytes. With `async for` also an async iterable; iterators that are
+                no collections in memory are then read in a thread.
+            max_concurrency: how many items are under way at a time.
+            ordered: give results in the items' order; one that is slow then holds up those behind it.
+            errors: "raise" ends the stream with the first error, after the results that were complete before it;
+                "return" makes it a result like the others (`GetItem.error`).
+
+        Raises:
+            TypeError: an item is something else; whatever `errors` is.
+        """
+        _many.check(max_concurrency, errors, items)
+        return ManyStream(
+            items, self._get_start, GetItem, max_concurrency=max_concurrency, ordered=ordered, errors=errors
+        )
+
+    def _get_start(self, item: Any) -> tuple[str, Plan[many.Got]]:
+        wish = many.wish_of(item)
+        return wish.path, many.get_one(wish, self._plan_whole, self._plan_get_range, bounded=True)
+
+    def _plan_whole(self, path: str) -> Plan[GetResult]:
+        return self._plan_get(path, None)
+
+    def put_many(
+        self,
+        items: Iterable[tuple[str, Content]] | AsyncIterable[tuple[str, Content]],
+        *,
+        attributes: Attributes | None = None,
+        tags: dict[str, str] | None = None,
+        mode: PutMode | None = None,
+        chunk_size: int = DEFAULT_PUT_CHUNK,
+        max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+        ordered: bool = False,
+        errors: OnError = "raise",
+    ) -> ManyStream[PutItem]:
+        """Write any number of objects, for `for` or `async for`: results come as they are complete.
+
+        Nothing is written before results are asked for, and everything only when the stream is read to its end.
+
+        Args:
+            items: (path, content) pairs, content being bytes, a buffer, or the `pathlib.Path` of a file. They are
+                pulled as in `get_many`.
+            attributes: what to store with each.
+            tags: the tags of each.
+            mode: "overwrite" (the default), "create", or an update, as `put` takes it.
+            chunk_size: what is larger is uploaded in parts of this size, in bytes.
+            max_concurrency: how many items are under way at a time.
+            ordered: give results in the items' order.
+            errors: as `get_many` takes it. What is under way when an error is raised is stopped; objects whose puts
+                were complete stay.
+
+        Raises:
+            TypeError: an item is something else; whatever `errors` is.
+        """
+        _many.check(max_concurrency, errors, items)
+        put = self._putter(attributes, tags, mode, chunk_size)
+
+        def start(item: Any) -> tuple[str, Plan[PutResult]]:
+            gift = many.gift_of(item)
+            return gift.path, many.put_one(gift, put, bounded=True)
+
+        return ManyStream(items, start, PutItem, max_concurrency=max_concurrency, ordered=ordered, errors=errors)
+
+    def _putter(
+        self, attributes: Attributes | None, tags: dict[str, str] | None, mode: PutMode | None, chunk_size: int
+    ) -> Callable[[str, Any], Plan[PutResult]]:
+        def plan(path: str, content: Any) -> Plan[PutResult]:
+            return self._plan_put(
+                path, content, attributes=attributes, tags=tags, mode=mode, use_multipart=None,
+                chunk_size=chunk_size, max_concurrency=DEFAULT_PUT_CONCURRENCY,
+            )  # fmt: skip
+
+        return plan
+
     # -- delete, copy, rename
 
     def delete(self, paths: str | Sequence[str]) -> None:
@@ -353,6 +447,48 @@ class StoreFutures:
                 chunk_size=chunk_size, max_concurrency=max_concurrency,
             )
         )  # fmt: skip
+
+    def get_many(
+        self,
+        items: Iterable[str | tuple[str, int, int]],
+        *,
+        max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+    ) -> FutureStream[GetItem]:
+        """A future for each item, in their order, from an iterator that waits while `max_concurrency` are under way.
+
+        Items are those of `ObjectStoreMethods.get_many`; each is pulled when its future is asked for. What futures hold
+        is their owner's: let go of them, or memory grows with each.
+        """
+        _many.check(max_concurrency, "return", items)
+        store = self._store
+
+        def start(index: int, item: Any) -> Plan[GetItem]:
+            wish = many.wish_of(item)
+            plan = many.get_one(wish, store._plan_whole, store._plan_get_range, bounded=False)
+            return many.mapped(plan, lambda got: GetItem(index, wish.path, got, None))
+
+        return FutureStream(items, start, max_concurrency)
+
+    def put_many(
+        self,
+        items: Iterable[tuple[str, Content]],
+        *,
+        attributes: Attributes | None = None,
+        tags: dict[str, str] | None = None,
+        mode: PutMode | None = None,
+        chunk_size: int = DEFAULT_PUT_CHUNK,
+        max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+    ) -> FutureStream[PutItem]:
+        """A future for each item, as `get_many` gives them; arguments are those of `ObjectStoreMethods.put_many`."""
+        _many.check(max_concurrency, "return", items)
+        put = self._store._putter(attributes, tags, mode, chunk_size)
+
+        def start(index: int, item: Any) -> Plan[PutItem]:
+            gift = many.gift_of(item)
+            plan = many.put_one(gift, put, bounded=False)
+            return many.mapped(plan, lambda result: PutItem(index, gift.path, result, None))
+
+        return FutureStream(items, start, max_concurrency)
 
     def delete(self, paths: str | Sequence[str]) -> Future[None]:
         """`ObjectStoreMethods.delete`."""
