@@ -8,7 +8,7 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetInterrupt
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.number cimport PyNumber_AsSsize_t
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from engine cimport *
@@ -34,6 +34,7 @@ include "core/logging.pxi"
 include "http/credentials.pxi"
 include "http/client.pxi"
 include "http/request.pxi"
+include "s3/bulk.pxi"
 include "parse/listing.pxi"
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -186,6 +186,25 @@ cdef extern from "engine/engine.h" nogil:
     cml_sum *cml_checksum_begin(const char *algorithm)
     void cml_checksum_add(cml_sum *sum, const void *data, size_t length)
     size_t cml_checksum_end(cml_sum *sum, uint8_t *out)
+
+    enum cml_bulk_job:
+        CML_BULK_GET, CML_BULK_GET_FILE, CML_BULK_PUT, CML_BULK_PUT_FILE, CML_BULK_PUT_WRITES, CML_BULK_COPY
+    struct cml_bulk_options:
+        cml_bulk_job job
+        uint64_t part_bytes
+        uint32_t max_concurrency
+        bint foreign_memory
+        uint64_t file_offset
+        const char *file
+        const char *checksum
+        const char *expected
+        const char *copy_source
+    bint cml_request_set_bulk(cml_request *request, const cml_bulk_options *options)
+    bint cml_client_can_bulk(const cml_client *client)
+    bint cml_client_bulk_is_ready(cml_client *client)
+    int cml_client_prepare_bulk(cml_client *client)
+    int CML_WRITE_LATER, CML_WRITE_FAILED
+    int64_t cml_request_write(cml_request *request, const void *data, size_t length, bint end)
     int cml_last_crt_error()
 
 

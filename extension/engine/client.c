@@ -1,4 +1,5 @@
 /* Clients and the making of requests: everything here may run on any thread; nothing here does I/O. */
+#include "bulk.h"
 #include "pace.h"
 
 #include <stdlib.h>
@@ -250,6 +251,10 @@ static struct cml_shard *s_choose_shard(const struct cml_request *request) {
 void cml_request_submit(struct cml_request *request, struct cml_queue *queue) {
     request->queue = queue;
     cml_queue_acquire(queue);
+    if (request->bulk != NULL) {
+        cml_bulk_submit(request);
+        return;
+    }
     request->shard = s_choose_shard(request);
     request->started_ns = cml_now_ns(); /* its turn, when it has to wait for one, comes by that */
     atomic_fetch_add_explicit(&request->shard->in_flight, 1, memory_order_relaxed);
@@ -283,6 +288,7 @@ void cml_request_release(struct cml_request *request) {
     free(request->error_body);
     free(request->headers);
     free(request->arena);
+    cml_bulk_free(request->bulk);
     pthread_mutex_destroy(&request->lock);
     cml_queue_release(request->queue);
     cml_client_release(request->client);
@@ -291,7 +297,12 @@ void cml_request_release(struct cml_request *request) {
 
 void cml_request_cancel(struct cml_request *request) {
     cml_request_revoke(request);
-    if (request->shard != NULL && request->generation == cml_runtime_generation()) {
+    if (request->generation != cml_runtime_generation()) {
+        return;
+    }
+    if (request->bulk != NULL) {
+        cml_bulk_cancel(request);
+    } else if (request->shard != NULL) {
         cml_shard_post(request, CML_MSG_CANCEL);
     }
 }

@@ -3,7 +3,7 @@
  * Owns the connections and the queues of requests that wait for one. Limits are divided among the shards, so that no
  * lock is shared: all of a cml_endpoint_shard happens on its loop's thread. Who gets a connection is serve.c's.
  */
-#include "internal.h"
+#include "bulk.h"
 #include "log.h"
 
 #include <aws/http/proxy.h>
@@ -66,6 +66,7 @@ static int s_fill_tls(struct cml_endpoint *endpoint, const struct cml_client_opt
 }
 
 static void s_destroy(struct cml_endpoint *endpoint) {
+    cml_bulk_clients_release(endpoint->bulk);
     if (endpoint->tls_ctx != NULL) {
         aws_tls_connection_options_clean_up(&endpoint->tls_options);
         aws_tls_ctx_release(endpoint->tls_ctx);
@@ -309,7 +310,7 @@ static struct aws_tls_connection_options s_told_of_failure(const struct aws_tls_
     return told;
 }
 
-static void s_proxy_options(struct cml_endpoint *endpoint, struct aws_http_proxy_options *proxy) {
+void cml_endpoint_proxy_options(const struct cml_endpoint *endpoint, struct aws_http_proxy_options *proxy) {
     AWS_ZERO_STRUCT(*proxy);
     proxy->connection_type = endpoint->tls ? AWS_HPCT_HTTP_TUNNEL : AWS_HPCT_HTTP_FORWARD;
     proxy->host = aws_byte_cursor_from_c_str(endpoint->proxy_host);
@@ -355,7 +356,7 @@ void cml_endpoint_connect(struct cml_endpoint_shard *home, bool windowed) {
         options.tls_options = &tls;
     }
     if (endpoint->proxy_host != NULL) {
-        s_proxy_options(endpoint, &proxy);
+        cml_endpoint_proxy_options(endpoint, &proxy);
         if (endpoint->proxy_tls) {
             proxy_tls = s_told_of_failure(&endpoint->proxy_tls_options, connection);
             proxy.tls_options = &proxy_tls;

@@ -214,6 +214,38 @@ struct cml_sum *cml_checksum_begin(const char *algorithm);
 void cml_checksum_add(struct cml_sum *sum, const void *data, size_t length);
 size_t cml_checksum_end(struct cml_sum *sum, uint8_t out[64]);
 
+/* ---- bulk: a request that aws-c-s3 carries out as many (bulk.h) ---- */
+
+enum cml_bulk_job {
+    CML_BULK_GET,        /* a bounded range into the room fed before submission */
+    CML_BULK_GET_FILE,   /* a bounded range into a file that exists */
+    CML_BULK_PUT,        /* the body, as a multipart upload */
+    CML_BULK_PUT_FILE,   /* a whole file by its name */
+    CML_BULK_PUT_WRITES, /* what cml_request_write brings */
+    CML_BULK_COPY
+};
+
+struct cml_bulk_options {
+    enum cml_bulk_job job;
+    uint64_t part_bytes;
+    uint32_t max_concurrency; /* connections */
+    bool foreign_memory;      /* GET: a cancel waits until nothing writes there any more */
+    uint64_t file_offset;     /* GET_FILE */
+    const char *file;         /* GET_FILE, PUT_FILE */
+    const char *checksum;     /* an algorithm: what is sent with each part, or that of `expected`; NULL for none */
+    const char *expected;     /* GET: what the bytes asked for must come to, in base64 */
+    const char *copy_source;  /* COPY: the source's URI */
+};
+
+bool cml_request_set_bulk(struct cml_request *request, const struct cml_bulk_options *options);
+bool cml_client_can_bulk(const struct cml_client *client); /* false where only the engine does what the options ask */
+bool cml_client_bulk_is_ready(struct cml_client *client);
+int cml_client_prepare_bulk(struct cml_client *client); /* may block for a second; 0, or an aws error code */
+
+#define CML_WRITE_LATER (-1)  /* pieces_done will grow when it is time to try again */
+#define CML_WRITE_FAILED (-2) /* the request is about to end */
+int64_t cml_request_write(struct cml_request *request, const void *data, size_t length, bool end); /* bytes taken */
+
 int cml_last_crt_error(void);
 
 #endif

@@ -5,7 +5,7 @@
  * its buffers in order; nothing is written once the request is revoked, and a revoke waits for the write under way;
  * a request has not ended while a byte of it has still to be written.
  */
-#include "internal.h"
+#include "bulk.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -101,6 +101,9 @@ size_t cml_file_take(struct cml_request *request, const uint8_t *data, size_t le
 }
 
 int cml_file_os_error(const struct cml_request *request) {
+    if (request->bulk != NULL) {
+        return request->bulk->os_error;
+    }
     return request->file != NULL ? request->file->os_error : 0;
 }
 

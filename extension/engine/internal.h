@@ -141,6 +141,7 @@ struct cml_endpoint {
     atomic_bool found; /* the host's name has led to an address */
     atomic_llong clock_skew_s; /* server's clock minus ours, learned from RequestTimeTooSkewed */
     atomic_ullong connections_opened;
+    struct cml_bulk_client *bulk; /* those of aws-c-s3; under the lock of bulk_client.c */
     struct cml_endpoint_shard shards[];
 };
 
@@ -243,7 +244,8 @@ struct cml_request {
     int body_fd;
     uint64_t body_offset, body_length;
     uint64_t total_ns;
-    struct cml_shard *shard;
+    struct cml_shard *shard; /* NULL for a bulk job */
+    struct cml_bulk *bulk;   /* what aws-c-s3 is to do; NULL for a request of the engine's own */
     uint64_t generation;
 
     /* any thread */

@@ -1,6 +1,7 @@
 /* Requests: the actions of the state machine (machine.h), and the calls by which other threads make, submit, feed and
  * cancel them. Actions run on the loop's thread only; each sets the next state through s_enter.
  */
+#include "bulk.h"
 #include "log.h"
 #include "pace.h"
 
@@ -43,15 +44,8 @@ struct cml_note *cml_request_ended(struct cml_request *request) {
     return cml_note_claim(request);
 }
 
-static void s_finish(struct cml_request *request, enum cml_action action, int error, int crt_error) {
-    s_enter(request, action, CML_DONE);
-    cml_link_remove(&request->live_link);
-    cml_sum_stop(&request->sum);
+void cml_request_conclude(struct cml_request *request, int error, int crt_error) {
     s_count_end(request, error);
-    atomic_fetch_sub_explicit(&request->shard->in_flight, 1, memory_order_relaxed);
-    if (request->flags & CML_FLAG_CLEAN_UP) {
-        atomic_fetch_sub(&request->client->endpoint->runtime->cleaning_up, 1);
-    }
     pthread_mutex_lock(&request->lock);
     request->error = error;
     request->crt_error = crt_error;
@@ -68,6 +62,17 @@ static void s_finish(struct cml_request *request, enum cml_action action, int er
         cml_note_push(note);
         cml_request_release(request); /* twin: cml_request_submit */
     }
+}
+
+static void s_finish(struct cml_request *request, enum cml_action action, int error, int crt_error) {
+    s_enter(request, action, CML_DONE);
+    cml_link_remove(&request->live_link);
+    cml_sum_stop(&request->sum);
+    atomic_fetch_sub_explicit(&request->shard->in_flight, 1, memory_order_relaxed);
+    if (request->flags & CML_FLAG_CLEAN_UP) {
+        atomic_fetch_sub(&request->client->endpoint->runtime->cleaning_up, 1);
+    }
+    cml_request_conclude(request, error, crt_error);
 }
 
 /* ---- actions: before the wire ---- */

@@ -4,10 +4,9 @@
  * message bits on a request and push it; whoever finds the inbox empty schedules the task that drains it. All else
  * about a request happens on the loop's thread.
  */
-#include "internal.h"
+#include "bulk.h"
 #include "log.h"
 
-#include <aws/auth/auth.h>
 #include <aws/checksums/checksums.h>
 #include <aws/common/clock.h>
 #include <aws/common/thread.h>
@@ -41,7 +40,7 @@ static void s_prepare_library(void) {
     }
     /* Bounds what one read brings and one write sends. Measured: docs/design/native-core.md. */
     g_aws_channel_max_fragment_size = 256 * 1024;
-    aws_auth_library_init(aws_default_allocator());
+    aws_s3_library_init(aws_default_allocator()); /* and auth, http, io */
     aws_checksums_library_init(aws_default_allocator());
     cml_log_install();
     s_library_ready = true;
@@ -154,6 +153,7 @@ void cml_runtime_after_fork_in_child(void) {
     atomic_store(&s_trimming, false);
     cml_runtime = NULL; /* leaked on purpose: its loops, descriptors and threads are the parent's */
     s_forked = s_library_ready;
+    cml_bulk_after_fork_in_child();
     cml_pool_reset_after_fork();
     cml_live_reset_after_fork();
     cml_log_reset_after_fork();
@@ -414,6 +414,7 @@ bool cml_runtime_quiesce(uint32_t timeout_ms) {
         aws_task_init(&drains[i].task, _on_drain, &drains[i], "cumulo_drain");
         aws_event_loop_schedule_task_now(drains[i].shard->loop, &drains[i].task);
     }
+    bool bulk_done = cml_bulk_quiesce(timeout_ms);
     until = cml_now_ns() + (uint64_t)timeout_ms * 1000000ull;
     bool done = false;
     while (!(done = s_all_done(drains, runtime->shard_count)) && cml_now_ns() < until) {
@@ -425,5 +426,5 @@ bool cml_runtime_quiesce(uint32_t timeout_ms) {
     if (done) {
         free(drains);
     }
-    return done;
+    return done && bulk_done;
 }

@@ -2,7 +2,7 @@
  * events. All of it runs on the loop's thread. The stream holds one reference on the request, taken last before it is
  * activated and given back in _on_complete.
  */
-#include "internal.h"
+#include "bulk.h"
 
 #include <aws/http/http.h>
 #include <aws/io/channel.h>
@@ -132,7 +132,7 @@ static bool s_is_if_match(const struct cml_request *request, uint32_t at) {
            strncasecmp(request->arena + request->headers[at].name, "if-match", 8) == 0;
 }
 
-static struct aws_http_message *s_message(struct cml_request *request) {
+struct aws_http_message *cml_transport_message(struct cml_request *request) {
     struct cml_client *client = request->client;
     struct aws_http_message *message = aws_http_message_new_request(aws_default_allocator());
     aws_http_message_set_request_method(message, aws_byte_cursor_from_c_str(request->method));
@@ -212,7 +212,7 @@ static void _on_complete(struct aws_http_stream *stream, int error_code, void *u
 /* ---- what request.c calls ---- */
 
 int cml_transport_send(struct cml_request *request, struct aws_credentials *credentials) {
-    struct aws_http_message *message = s_message(request);
+    struct aws_http_message *message = cml_transport_message(request);
     request->source_at = 0;
     request->got_headers = false;
     if (credentials != NULL && cml_sign(request, message, credentials) != AWS_OP_SUCCESS) {

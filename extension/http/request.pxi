@@ -24,7 +24,7 @@ cdef class Request:
     cdef cml_buffer *target     # a body of known size, not yet handed out
     cdef Py_ssize_t target_size
     cdef Py_buffer source
-    cdef bint has_source, is_range, submitted, ended
+    cdef bint has_source, is_range, is_bulk, submitted, ended
     cdef tuple seen             # the response, once read
     cdef object keep            # what must live as long: a file, pieces of a stream
     cdef Py_ssize_t pieces_taken
@@ -103,7 +103,11 @@ cdef class Request:
         _refuse_at_exit()
         self.submitted = True
         _pinned.add(self)
-        cml_request_submit(self.c, queue.c)
+        if self.is_bulk:  # it opens files
+            with nogil:
+                cml_request_submit(self.c, queue.c)
+        else:
+            cml_request_submit(self.c, queue.c)
 
     cpdef retarget(self, Queue queue):
         """News goes to another queue from now on. Look at the progress once more after this."""
@@ -159,8 +163,8 @@ cdef class Request:
         """Stop the transfer. From the return on, no byte of the caller's memory is read or written."""
         if self.ended or not self.submitted:
             return
-        if self.to_file:
-            with nogil:  # a write under way ends first, and its disk may be slow
+        if self.to_file or self.is_bulk:
+            with nogil:  # a write under way ends first, and its disk may be slow; a bulk job waits for the loops
                 cml_request_cancel(self.c)
         else:
             cml_request_cancel(self.c)

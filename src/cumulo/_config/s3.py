@@ -29,6 +29,7 @@ S3_OPTIONS = Table(
     (
         Option("access_key_id", parse_secret),
         Option("bucket", parse_bucket, ("bucket_name",)),
+        Option("bulk_client", choice("auto", "crt", "engine")),
         Option("checksum_algorithm", choice("SHA256", "CRC64NVME", "CRC32C")),
         Option("conditional_put", choice("etag", "disabled")),
         Option("config_file", parse_text),
@@ -113,6 +114,7 @@ class S3Settings:
     skip_signature: bool = False
     unsigned_payload: bool = False
     request_payer: bool = False
+    bulk_client: Literal["auto", "crt", "engine"] = "auto"
     checksum_algorithm: Literal["SHA256", "CRC64NVME", "CRC32C"] | None = None
     conditional_put: Literal["etag", "disabled"] = "etag"
     copy_if_not_exists: CopyIfNotExists | None = None

@@ -35,6 +35,12 @@ class S3Config(TypedDict, total=False):
     bucket: str
     """The bucket's name. Required, unless it is the store's first argument."""
 
+    bulk_client: str
+    """What carries out large transfers: `"engine"`, cumulo's own part scheduler; `"crt"`, the AWS CRT's S3 client,
+    where it can do the job; `"auto"` (default), for each kind of job the faster of the two as measured. Where the
+    other one must be used in spite of `"crt"`: stores with a `timeout`, an IPv6 address as endpoint, puts with an
+    ETag condition. With `"crt"` the hash of the payload is not signed on plain HTTP."""
+
     checksum_algorithm: S3ChecksumAlgorithm | str
     """The checksum to send with each object, which the server verifies and stores: `"SHA256"`, `"CRC64NVME"` or
     `"CRC32C"`. Default: one that costs little at AWS; none at other endpoints, which do not all know them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cumulo._drivers.effects import Plan
 from cumulo.exceptions import AlreadyExistsError, BaseError, GenericError, NotSupportedError
 
-from . import doubt
+from . import bulk, doubt
 from .get import Wanted
 from .multipart import Upload
 from .put import put_whole
@@ -17,7 +17,7 @@ from .sources import MemorySource
 
 if TYPE_CHECKING:
     from cumulo._native import Request
-    from cumulo._providers.base import Provider
+    from cumulo._providers.base import Provider, PutPlan
 
 _PART_BYTES = 1 << 30
 _AT_ONCE = 16
@@ -31,6 +31,8 @@ def copy(
     """
     if not overwrite:
         yield from _copy_if_absent(provider, source, target, absent)
+        return
+    if provider.bulk is not None and provider.bulk.takes("copy") and (yield from _copy_by(provider, source, target)):
         return
     try:
         request = provider.copy(source, target)
@@ -84,9 +86,8 @@ def _copied_before(provider: Provider, source: str, target: str, began: float) -
 
 
 def _copy_in_parts(provider: Provider, source: str, target: str, head: Request, *, create: bool) -> Plan[None]:
-    from cumulo._providers.base import PutPlan
-
-    plan = PutPlan(attributes=provider.attributes(head), create=create)
+    plan = yield from _plan_like(provider, source, head)
+    plan.create = create
     size = provider.meta(source, head)["size"]
     if size == 0:
         nothing = MemorySource(b"")
@@ -94,6 +95,31 @@ def _copy_in_parts(provider: Provider, source: str, target: str, head: Request, 
         return
     upload = Upload(provider, target, plan, _AT_ONCE)
     yield from upload.run(lambda: _copy_parts(provider, source, target, upload, size))
+
+
+def _plan_like(provider: Provider, source: str, head: Request) -> Plan[PutPlan]:
+    """What else belongs to an object: a copy in parts takes none of it along by itself."""
+    from cumulo._providers.base import PutPlan
+
+    plan = PutPlan(attributes=provider.attributes(head))
+    if provider.has_tags(head):
+        tags = provider.get_tags(source)
+        yield tags
+        plan.tags = provider.tags(tags)
+    return plan
+
+
+def _copy_by(provider: Provider, source: str, target: str) -> Plan[bool]:
+    """By the provider's bulk client; False for what one request copies as well."""
+    assert provider.bulk is not None
+    head = provider.head(source, Wanted(None))
+    yield head
+    meta = provider.meta(source, head)
+    if meta["size"] <= _PART_BYTES or meta["e_tag"] is None:
+        return False
+    plan = yield from _plan_like(provider, source, head)
+    yield from bulk.perform(provider.bulk, provider.bulk.copy(source, target, plan, meta["e_tag"], most=_AT_ONCE))
+    return True
 
 
 def _copy_parts(provider: Provider, source: str, target: str, upload: Upload, size: int) -> Plan[None]:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 from cumulo._drivers.effects import Call, Plan
 from cumulo.exceptions import BaseError, GenericError, NotSupportedError
 
-from . import doubt
+from . import bulk, doubt
 from .get import header_value
 from .multipart import Upload
-from .sources import Source, StreamSource, check, md5_of, size_of, with_checksum, with_source
+from .sources import MemorySource, Source, StreamSource, check, md5_of, size_of, with_checksum, with_source
 
 if TYPE_CHECKING:
     from cumulo._native import Request
     from cumulo._providers.base import Provider, PutPlan
+    from cumulo._providers.s3_bulk import S3Bulk
     from cumulo._types import PutResult
 
 _GROW_EVERY = 900
@@ -141,8 +142,17 @@ class _Put:
         return (yield from put_whole(self._provider, self._path, source, part, self._plan))
 
     def _parts(self, source: Source) -> Plan[PutResult]:
+        client = self._provider.bulk
+        if client is not None and self._plan.if_match is None and client.takes(_job(source)):
+            return (yield from self._bulk(client, source))
         upload = Upload(self._provider, self._path, self._plan, self._most)
         return (yield from upload.run(lambda: self._send(upload, source)))
+
+    def _bulk(self, client: S3Bulk, source: Source) -> Plan[PutResult]:
+        part = part_bytes(self._provider, self._chunk_bytes, source.size, 1)
+        done = yield from bulk.upload(client, self._path, source, self._plan, part_bytes=part, most=self._most)
+        yield from check(source)
+        return self._provider.put_result(done)
 
     def _send(self, upload: Upload, source: Source) -> Plan[None]:
         at, number = 0, 1
@@ -171,6 +181,10 @@ class _Put:
 
     def _too_large(self, why: str) -> NotSupportedError:
         return NotSupportedError(f"put {self._path!r}: {why}", operation="put", path=self._path)
+
+
+def _job(source: Source) -> str:
+    return "put_stream" if source.size is None else "put" if isinstance(source, MemorySource) else "put_file"
 
 
 def put_whole(provider: Provider, path: str, source: Source, part: dict[str, Any], plan: PutPlan) -> Plan[PutResult]:

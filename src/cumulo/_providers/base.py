@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from cumulo._operations.get import Wanted
     from cumulo._types import Attributes, ObjectMeta, PutResult
 
+    from .s3_bulk import S3Bulk
+
 
 @dataclass
 class Listing:
@@ -42,6 +44,8 @@ class Provider(Protocol):
     max_part_bytes: int
     max_parts: int
     max_put_bytes: int
+    bulk: S3Bulk | None
+    """What can carry out large transfers in the engine's place."""
     bulk_delete_keys: int
     """How many keys one request deletes; 0 when each key is a request of its own."""
     checksum_algorithm: str | None
@@ -101,6 +105,9 @@ class Provider(Protocol):
     def copy(self, source: str, target: str) -> Request: ...
     def copy_if_absent(self, source: str, target: str, header: tuple[str, str]) -> Request: ...
     def check_copied(self, request: Request) -> None: ...
+    def has_tags(self, head: Request) -> bool: ...
+    def get_tags(self, path: str) -> Request: ...
+    def tags(self, request: Request) -> dict[str, str]: ...
     def copy_part(self, source: str, target: str, upload_id: str, number: int, start: int, end: int) -> Request: ...
 
 

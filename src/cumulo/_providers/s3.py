@@ -22,6 +22,7 @@ from cumulo._operations.get import Wanted
 from cumulo.exceptions import GenericError
 
 from .base import FilePart, Listing, PutPlan
+from .s3_bulk import S3Bulk
 
 if TYPE_CHECKING:
     from cumulo._config import S3Settings
@@ -72,6 +73,7 @@ class S3Provider:
         self._base = client.base
         self.bulk_delete_keys = 0 if settings.disable_bulk_delete else 1000
         self.checksum_algorithm = algorithm
+        self.bulk: S3Bulk | None = S3Bulk(self, client, settings.bulk_client)
         self._get_headers = self._customer_key("x-amz-server-side-encryption-customer-")
         if settings.request_payer:
             self._payer: list[tuple[str, str]] = [("x-amz-request-payer", "requester")]
@@ -144,6 +146,11 @@ class S3Provider:
     def get_span(self, path: str, start: int, end: int) -> Request:
         return self._request("get_range", "GET", path, headers=self._plain_get, range=("bounded", start, end),
                              sink="buffer")  # fmt: skip
+
+    def get_part(self, path: str, version: str | None, etag: str, span: tuple[int, int]) -> Request:
+        headers = [*self._plain_get, ("If-Match", etag)]
+        query = "versionId=" + quote(version, safe="") if version is not None else ""
+        return self._request("get", "GET", path, query, headers=headers, range=("bounded", *span), sink="buffer")
 
     def head(self, path: str, wanted: Wanted) -> Request:
         headers = [*self._plain_get, *wanted.headers]
@@ -222,6 +229,32 @@ class S3Provider:
     def copy(self, source: str, target: str) -> Request:
         headers = [("x-amz-copy-source", self._copy_source(source)), *self._copy_headers(), *self._put_headers]
         return self._request("copy", "PUT", target, headers=headers, error_in_200=True)
+
+    def copy_as(self, source: str, target: str, plan: PutPlan, etag: str) -> tuple[Request, str]:
+        """A copy, of a source with this ETag only, whose metadata and tags are given; and the source's URL."""
+        headers = [
+            ("x-amz-copy-source", self._copy_source(source)),
+            ("x-amz-copy-source-if-match", etag),
+            ("x-amz-metadata-directive", "REPLACE"),
+            ("x-amz-tagging-directive", "REPLACE"),
+            *self._copy_headers(),
+            *self._object_headers(plan),
+        ]
+        endpoint = self._store._endpoint
+        url = f"{endpoint.scheme}://{endpoint.host_header}{self._path(source).decode()}"
+        return self._request("copy", "PUT", target, headers=headers), url
+
+    def get_tags(self, path: str) -> Request:
+        return self._request("copy", "GET", path, "tagging=", headers=self._payer)
+
+    def has_tags(self, head: Request) -> bool:
+        return head.response[1].get("x-amz-tagging-count", "0") != "0" and not self._settings.disable_tagging
+
+    def tags(self, request: Request) -> dict[str, str]:
+        found = self._fields(request)
+        keys = [text for name, text in found if name.endswith("/Tag/Key")]
+        values = [text for name, text in found if name.endswith("/Tag/Value")]
+        return dict(zip(keys, values, strict=True))
 
     def copy_part(self, source: str, target: str, upload_id: str, number: int, start: int, end: int) -> Request:
         headers = [
