@@ -43,6 +43,8 @@ cdef extern from "engine/engine.h" nogil:
         uint64_t limit_bytes
     void cml_pool_stats(cml_pool_stats_t *out)
     void cml_pool_set_limit(uint64_t limit_bytes)
+    bint cml_pool_claim(size_t bytes, bint must)
+    void cml_pool_unclaim(size_t bytes)
     void cml_pool_trim(uint64_t max_idle_ns)
 
     struct cml_runtime_options:
@@ -186,6 +188,11 @@ cdef extern from "engine/engine.h" nogil:
     cml_sum *cml_checksum_begin(const char *algorithm)
     void cml_checksum_add(cml_sum *sum, const void *data, size_t length)
     size_t cml_checksum_end(cml_sum *sum, uint8_t *out)
+    bint cml_request_set_digest(cml_request *request, const char *algorithm)
+    bint cml_request_mark_digest(cml_request *request, uint64_t offset)
+    uint64_t cml_request_digest(const cml_request *request)
+    const char *cml_request_announced_checksum(const cml_request *request, const char **base64)
+    uint64_t cml_digest_combine(const char *algorithm, uint64_t first, uint64_t second, uint64_t second_length)
 
     enum cml_bulk_job:
         CML_BULK_GET, CML_BULK_GET_FILE, CML_BULK_PUT, CML_BULK_PUT_FILE, CML_BULK_PUT_WRITES, CML_BULK_COPY

@@ -120,3 +120,46 @@ cdef cml_buffer *_new_buffer(size_t length) except NULL:
     if buffer == NULL:
         raise MemoryError(f"no memory for a buffer of {length} bytes")
     return buffer
+
+
+def new_bytes(Py_ssize_t size):
+    """A `Bytes` of that size, of unknown content, for requests to fill before anybody else gets it."""
+    if size == 0:
+        return Bytes(b"")
+    return _bytes_of_buffer(_new_buffer(<size_t>size), <size_t>size)
+
+
+cdef class Claim:
+    """Memory outside the pool that counts against the process's budget for as long as this object lives."""
+
+    cdef size_t size
+
+    def __dealloc__(self):
+        cml_pool_unclaim(self.size)
+
+
+def claim(size_t size, bint must):
+    """A `Claim`; or None where it would not fit into the budget, unless it `must` be given."""
+    cdef Claim result = Claim.__new__(Claim)
+    if not cml_pool_claim(size, must):
+        return None
+    result.size = size
+    return result
+
+
+cdef class Exported:
+    """A writable buffer's memory as plain bytes, whatever its items are, exported until this object is gone.
+
+    Raises `BufferError` for memory that is not writable or not contiguous.
+    """
+
+    cdef Py_buffer view
+
+    def __cinit__(self, target):
+        PyObject_GetBuffer(target, &self.view, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.view.buf, self.view.len, 0, flags)

@@ -211,12 +211,17 @@ bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces) {
     if (slots == NULL) {
         return false;
     }
-    if (request->pieces != request->own_pieces) {
-        free(request->pieces);
+    pthread_mutex_lock(&request->lock);
+    bool early = request->room_posted == 0;
+    if (early) {
+        struct cml_piece *before = request->pieces;
+        request->pieces = slots;
+        request->piece_slots = pieces;
+        slots = before != request->own_pieces ? before : NULL;
     }
-    request->pieces = slots;
-    request->piece_slots = pieces;
-    return true;
+    pthread_mutex_unlock(&request->lock);
+    free(slots);
+    return early;
 }
 
 bool cml_request_feed(struct cml_request *request, void *data, size_t capacity) {

@@ -208,6 +208,20 @@ bool cml_pool_has_room(size_t bytes) {
     return bytes <= limit && atomic_load_explicit(&s_in_use, memory_order_relaxed) <= limit - bytes;
 }
 
+bool cml_pool_claim(size_t bytes, bool must) {
+    uint64_t limit = atomic_load_explicit(&s_limit, memory_order_relaxed);
+    uint64_t before = atomic_fetch_add_explicit(&s_in_use, bytes, memory_order_relaxed);
+    if (must || (bytes <= limit && before <= limit - bytes)) {
+        return true;
+    }
+    cml_pool_unclaim(bytes);
+    return false;
+}
+
+void cml_pool_unclaim(size_t bytes) {
+    atomic_fetch_sub_explicit(&s_in_use, bytes, memory_order_relaxed);
+}
+
 void cml_pool_reset_after_fork(void) {
     /* The lock may have been held by a thread that does not exist here; the idle list is then of unknown shape. */
     pthread_mutex_init(&s_lock, NULL);

@@ -34,6 +34,10 @@ struct cml_pool_stats {
 void cml_pool_stats(struct cml_pool_stats *out);
 void cml_pool_set_limit(uint64_t limit_bytes);
 bool cml_pool_has_room(size_t bytes); /* whether read-ahead of that size stays within the limit */
+/* Memory outside the pool that counts against the limit: false, and nothing claimed, where it would not fit (unless
+ * it must). */
+bool cml_pool_claim(size_t bytes, bool must);
+void cml_pool_unclaim(size_t bytes);
 void cml_pool_trim(uint64_t max_idle_ns);
 bool cml_pool_has_idle(void);
 /* Called, on whichever thread releases a buffer, when one was kept for reuse: trimming is due some time later. */

@@ -74,19 +74,74 @@ void cml_sum_stop(struct cml_sum *sum) {
     sum->kind = CML_SUM_NONE;
 }
 
-struct cml_sum *cml_checksum_begin(const char *algorithm) {
-    static const struct {
-        const char *name;
-        enum cml_checksum kind;
-    } known[] = {{"CRC64NVME", CML_SUM_CRC64NVME}, {"CRC32C", CML_SUM_CRC32C}, {"SHA256", CML_SUM_SHA256}};
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); ++i) {
-        if (strcmp(known[i].name, algorithm) == 0) {
-            struct cml_sum *sum = aws_mem_calloc(aws_default_allocator(), 1, sizeof(*sum));
-            cml_sum_start(sum, known[i].kind);
-            return sum;
+/* ---- what consumers of parts ask for ---- */
+
+static const struct {
+    const char *name;
+    enum cml_checksum kind;
+} s_known[] = {{"CRC64NVME", CML_SUM_CRC64NVME}, {"CRC32C", CML_SUM_CRC32C}, {"CRC32", CML_SUM_CRC32},
+               {"SHA256", CML_SUM_SHA256}};
+
+static enum cml_checksum s_kind_of(const char *name) {
+    for (size_t i = 0; i < sizeof(s_known) / sizeof(s_known[0]); ++i) {
+        if (strcmp(s_known[i].name, name) == 0) {
+            return s_known[i].kind;
+        }
+    }
+    return CML_SUM_NONE;
+}
+
+bool cml_request_set_digest(struct cml_request *request, const char *algorithm) {
+    request->digest = s_kind_of(algorithm);
+    return request->digest != CML_SUM_NONE && request->digest <= CML_SUM_CRC32;
+}
+
+bool cml_request_mark_digest(struct cml_request *request, uint64_t offset) {
+    pthread_mutex_lock(&request->lock);
+    bool in_time = request->shard == NULL || (request->room_posted == 0 &&
+                                              request->received + CML_SPILL_BYTES + CML_MESSAGE_BYTES <= offset);
+    pthread_mutex_unlock(&request->lock);
+    atomic_store_explicit(&request->digest_mark, in_time ? offset : 0, memory_order_relaxed);
+    return in_time;
+}
+
+uint64_t cml_request_digest(const struct cml_request *request) {
+    bool marked = atomic_load_explicit(&request->digest_mark, memory_order_relaxed) != 0;
+    return marked ? request->marked_digest : request->sum.crc;
+}
+
+const char *cml_request_announced_checksum(const struct cml_request *request, const char **base64) {
+    const struct cml_response *response = &request->response;
+    for (size_t i = 0; response->checksum != CML_SUM_NONE && i < sizeof(s_known) / sizeof(s_known[0]); ++i) {
+        if (s_known[i].kind == response->checksum) {
+            *base64 = response->headers + response->checksum_at - 1;
+            return s_known[i].name;
         }
     }
     return NULL;
+}
+
+uint64_t cml_digest_combine(const char *algorithm, uint64_t first, uint64_t second, uint64_t second_length) {
+    switch (s_kind_of(algorithm)) {
+        case CML_SUM_CRC64NVME:
+            return aws_checksums_crc64nvme_combine(first, second, second_length);
+        case CML_SUM_CRC32C:
+            return aws_checksums_crc32c_combine((uint32_t)first, (uint32_t)second, second_length);
+        case CML_SUM_CRC32:
+            return aws_checksums_crc32_combine((uint32_t)first, (uint32_t)second, second_length);
+        default:
+            return 0;
+    }
+}
+
+struct cml_sum *cml_checksum_begin(const char *algorithm) {
+    enum cml_checksum kind = s_kind_of(algorithm);
+    if (kind == CML_SUM_NONE) {
+        return NULL;
+    }
+    struct cml_sum *sum = aws_mem_calloc(aws_default_allocator(), 1, sizeof(*sum));
+    cml_sum_start(sum, kind);
+    return sum;
 }
 
 void cml_checksum_add(struct cml_sum *sum, const void *data, size_t length) {

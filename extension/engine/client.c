@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LARGE_UPLOAD (1 << 20)
+#define LARGE (1 << 20)
 #define FULL_SHARD 256 /* requests under way on a shard before the next shard is used */
 
 static char *s_copy(const char *text) {
@@ -123,6 +123,7 @@ struct cml_request *cml_request_new(struct cml_client *client, const char *metho
         return NULL;
     }
     atomic_init(&request->refs, 1);
+    atomic_init(&request->digest_mark, 0);
     request->generation = client->generation;
     request->client = client;
     cml_client_acquire(client);
@@ -233,7 +234,8 @@ void *cml_request_user_data(const struct cml_request *request) {
 static struct cml_shard *s_choose_shard(const struct cml_request *request) {
     const struct cml_endpoint *endpoint = request->client->endpoint;
     struct cml_shard *shards = endpoint->runtime->shards, *least = &shards[0];
-    bool large = request->body_length >= LARGE_UPLOAD;
+    bool large = request->body_length >= LARGE ||
+                 (request->range == CML_RANGE_BOUNDED && request->range_to - request->range_from >= LARGE);
     uint32_t fewest = UINT32_MAX;
     for (uint32_t i = 0; i < endpoint->shard_count; ++i) {
         uint32_t busy = atomic_load_explicit(&shards[i].in_flight, memory_order_relaxed);

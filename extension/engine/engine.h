@@ -155,7 +155,7 @@ struct cml_request *cml_request_of_node(struct cml_node *node, bool *last);
  * To be called for all requests of a queue that nobody is going to drain any more. */
 bool cml_request_retarget(struct cml_request *request, struct cml_queue *queue);
 
-/* Before submission: how many pieces of room may be waiting at a time, when four are not enough. */
+/* Before any room is given: how many pieces of room may be waiting at a time, when four are not enough. */
 bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces);
 /* Room for body bytes: false when there are as many pieces as may be. No data means bytes that nobody wants. */
 bool cml_request_feed(struct cml_request *request, void *data, size_t capacity);
@@ -209,7 +209,18 @@ struct cml_buffer *cml_request_prefetched(struct cml_request *request);
 /* The gathered body of a COLLECT request; the caller gets a reference, or NULL. */
 struct cml_buffer *cml_request_take_body(struct cml_request *request);
 
-/* "CRC64NVME", "CRC32C" or "SHA256", as the bytes that S3's headers hold in base64. NULL if unknown; end frees it. */
+/* CRCs of bodies that are fetched in parts: "CRC64NVME", "CRC32C" or "CRC32" (false for others). Before submission. */
+bool cml_request_set_digest(struct cml_request *request, const char *algorithm);
+/* The digest is to be of the body's bytes before `offset`. False if that is said too late: before any room, and well
+ * before so much can have come. */
+bool cml_request_mark_digest(struct cml_request *request, uint64_t offset);
+uint64_t cml_request_digest(const struct cml_request *request); /* once the bytes it covers are in the room given */
+/* The checksum that came with the response: its algorithm and value, or NULL. Once headers_ready. */
+const char *cml_request_announced_checksum(const struct cml_request *request, const char **base64);
+/* Of two adjoining spans. */
+uint64_t cml_digest_combine(const char *algorithm, uint64_t first, uint64_t second, uint64_t second_length);
+
+/* "CRC64NVME", "CRC32C", "CRC32" or "SHA256", as the bytes that S3's headers hold in base64. NULL if unknown; end frees it. */
 struct cml_sum *cml_checksum_begin(const char *algorithm);
 void cml_checksum_add(struct cml_sum *sum, const void *data, size_t length);
 size_t cml_checksum_end(struct cml_sum *sum, uint8_t out[64]);

@@ -16,6 +16,7 @@
 
 #define CML_MAX_SHARDS 64
 #define CML_PIECES 4
+#define CML_MESSAGE_BYTES ((size_t)256 << 10) /* the most that comes from a connection at a time */
 #define CML_SPILL_BYTES ((size_t)64 << 10)   /* the window of a stream before its consumer gives room */
 #define CML_READ_BUFFER_BYTES ((size_t)256 << 10)
 #define CML_PREFETCH_BYTES ((uint64_t)4 << 20) /* bodies up to this are fetched whole before anybody asks for them */
@@ -244,11 +245,13 @@ struct cml_request {
     int body_fd;
     uint64_t body_offset, body_length;
     uint64_t total_ns;
+    enum cml_checksum digest; /* to be summed up whatever the server sends */
     struct cml_shard *shard; /* NULL for a bulk job */
     struct cml_bulk *bulk;   /* what aws-c-s3 is to do; NULL for a request of the engine's own */
     uint64_t generation;
 
     /* any thread */
+    atomic_ullong digest_mark; /* how much of the body marked_digest is of */
     atomic_uint messages;
     struct cml_node inbox_node;
 
@@ -288,7 +291,8 @@ struct cml_request {
     uint64_t window_credited;     /* room turned into window in this attempt */
     uint64_t attempt_received, skip; /* body bytes of this attempt; bytes of it to drop because we have them */
     struct cml_sum sum;
-    bool sum_whole;
+    uint64_t marked_digest;       /* of the body's bytes before digest_mark */
+    bool sum_whole;               /* to be compared with what the server sent */
     struct cml_buffer *collected;
     struct cml_buffer *prefetched; /* set before headers_ready, read-only then; the body of a short STREAM */
     char *error_body;

@@ -244,6 +244,9 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     if (error == CML_ERR_CHECKSUM) {
         return request->checksum_retries++ == 0;
     }
+    if (error == CML_ERR_WRONG_RANGE && request->current.status == 200 && request->failures > 0) {
+        return false; /* said twice: this server ignores Range */
+    }
     bool heals = error == CML_ERR_STATUS
                      ? cml_status_is_retryable(&request->current, request->error_body, request->error_len)
                      : cml_error_is_retryable(error);

@@ -213,13 +213,30 @@ static void s_commit(struct cml_request *request) {
 
 static void s_start_checksum(struct cml_request *request) {
     const struct cml_response *response = &request->response;
-    if (request->received == 0) {
-        request->sum_whole = (request->flags & CML_FLAG_VERIFY) && response->status == 200 &&
-                             response->checksum != CML_SUM_NONE && !request->is_head;
-        if (request->sum_whole) {
-            cml_sum_start(&request->sum, response->checksum);
-        }
+    if (request->received > 0) {
+        return;
     }
+    request->sum_whole = (request->flags & CML_FLAG_VERIFY) && response->status == 200 &&
+                         response->checksum != CML_SUM_NONE && !request->is_head;
+    enum cml_checksum kind = request->sum_whole ? response->checksum : request->digest;
+    if (kind != CML_SUM_NONE) {
+        cml_sum_start(&request->sum, kind);
+    }
+}
+
+static void s_sum_up(struct cml_request *request, const uint8_t *data, size_t length) {
+    if (request->sum.kind == CML_SUM_NONE) {
+        return;
+    }
+    uint64_t mark = atomic_load_explicit(&request->digest_mark, memory_order_relaxed), at = request->received;
+    if (at < mark && at + length >= mark) {
+        size_t before = (size_t)(mark - at);
+        cml_sum_update(&request->sum, data, before);
+        request->marked_digest = request->sum.crc;
+        data += before;
+        length -= before;
+    }
+    cml_sum_update(&request->sum, data, length);
 }
 
 static void s_credit_window(struct cml_request *request) {
@@ -300,9 +317,7 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
     if (length == 0) {
         return;
     }
-    if (request->sum_whole) {
-        cml_sum_update(&request->sum, data, length);
-    }
+    s_sum_up(request, data, length);
     bool filled = false;
     int error = cml_body_store(request, data, length, &filled);
     if (error != CML_OK) {

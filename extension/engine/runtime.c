@@ -39,7 +39,7 @@ static void s_prepare_library(void) {
         return;
     }
     /* Bounds what one read brings and one write sends. Measured: docs/design/native-core.md. */
-    g_aws_channel_max_fragment_size = 256 * 1024;
+    g_aws_channel_max_fragment_size = CML_MESSAGE_BYTES;
     aws_s3_library_init(aws_default_allocator()); /* and auth, http, io */
     aws_checksums_library_init(aws_default_allocator());
     cml_log_install();

@@ -26,15 +26,16 @@ cdef class Request:
     cdef Py_buffer source
     cdef bint has_source, is_range, is_bulk, submitted, ended
     cdef tuple seen             # the response, once read
+    cdef object into            # whose memory the body goes to
     cdef object keep            # what must live as long: a file, pieces of a stream
-    cdef Py_ssize_t pieces_taken
+    cdef readonly Py_ssize_t pieces_taken
     cdef bint has_forked, to_file
     cdef object __weakref__
 
     def __cinit__(self, Client client not None, str method not None, bytes path not None, headers=None, *,
                   context=None, range=None, sink="collect", bint announce_headers=False, bint error_in_200=False,
                   bint verify=False, bint unsigned=False, bint clean_up=False, double timeout_s=0, body=None, file=None,
-                  uint64_t collect_limit=64 << 20):
+                  uint64_t collect_limit=64 << 20, str digest=None):
         self.client = client
         self.context = context
         self.generation = client.generation
@@ -53,6 +54,8 @@ cdef class Request:
             | (CML_FLAG_CLEAN_UP if clean_up else 0)))
         cml_request_set_sink(self.c, CML_SINK_STREAM if sink == "stream" else
                              CML_SINK_BUFFER if sink == "buffer" else CML_SINK_COLLECT, collect_limit)
+        if digest is not None and not cml_request_set_digest(self.c, digest.encode("ascii")):
+            raise ValueError(f"no digest can be kept by {digest!r}")
         if timeout_s > 0:
             cml_request_set_timeout(self.c, <uint64_t>(timeout_s * 1000))
         if body is not None:
@@ -305,6 +308,24 @@ cdef class Request:
             return None
         return _bytes_of_buffer(buffer, buffer.length)
 
+    # -- checksums of what is fetched in parts
+
+    @property
+    def announced_checksum(self):
+        """(algorithm, base64 value) of the whole content, as the response has it, or None."""
+        cdef const char *value
+        cdef const char *name = cml_request_announced_checksum(self.c, &value)
+        return None if name == NULL else (name.decode(), value.decode("latin-1"))
+
+    @property
+    def digest(self):
+        """The CRC of the body, when it is there."""
+        return cml_request_digest(self.c)
+
+    def mark_digest(self, uint64_t offset):
+        """Let `digest` be that of the body's bytes before `offset`. False if it is too late for that."""
+        return cml_request_mark_digest(self.c, offset)
+
     # -- where the body goes
 
     cpdef feed_target(self, size_t size):
@@ -321,6 +342,41 @@ cdef class Request:
         cml_request_progress(self.c, &p)
         self.target = NULL
         return _bytes_of_buffer(target, <size_t>min(<uint64_t>self.target_size, p.delivered))
+
+    def feed_into(self, target, size_t start, size_t length):
+        """Room for `length` body bytes at `start` of a writable buffer, or of a `Bytes` that nobody else has yet.
+
+        The memory must live until the request has ended or been cancelled: only the object is kept here, no export of
+        its buffer, so that its owner can have it back at once after a cancel.
+        """
+        cdef Py_buffer view
+        cdef uint8_t *data
+        cdef size_t size
+        if isinstance(target, Bytes):
+            data = <uint8_t *>(<Bytes>target).data
+            size = <size_t>(<Bytes>target).size
+        else:
+            PyObject_GetBuffer(target, &view, PyBUF_WRITABLE)
+            data = <uint8_t *>view.buf
+            size = <size_t>view.len
+            PyBuffer_Release(&view)
+        if start > size or length > size - start:
+            raise ValueError(f"{length} bytes at {start} are more than the buffer's {size}")
+        self.into = target
+        if length > 0 and not cml_request_feed(self.c, data + start, length):
+            raise RuntimeError("this request takes no more room")
+
+    def feed_scatter_into(self, buffers, spans):
+        """Room for disjoint (start, end) parts of the body, by start, each in a writable buffer of its own."""
+        cdef size_t at = 0
+        if not cml_request_reserve_pieces(self.c, 2 * len(spans)):
+            raise MemoryError()
+        for buffer, (start, end) in zip(buffers, spans):
+            if start > at:
+                cml_request_feed(self.c, NULL, start - at)
+            self.feed_into(buffer, 0, end - start)
+            at = end
+        self.into = buffers
 
     def feed_scatter(self, spans):
         """Room for disjoint (start, end) parts of the body, by start, each in memory of its own."""
@@ -359,8 +415,13 @@ cdef class Request:
             self.queue.pending += 1
             _pinned.add(self)
 
+    def reserve_pieces(self, uint32_t pieces):
+        """Before any room: how many pieces may wait at a time, when four are not enough."""
+        if not cml_request_reserve_pieces(self.c, pieces):
+            raise MemoryError()
+
     def feed_piece(self, Py_ssize_t size):
-        """Room for the next piece of a stream: a `bytes`, filled in place. False when four are waiting."""
+        """Room for the next piece of a stream: a `bytes`, filled in place. False when as many wait as may."""
         cdef bytes piece = PyBytes_FromStringAndSize(NULL, size)
         if not cml_request_feed(self.c, PyBytes_AS_STRING(piece), <size_t>size):
             return False
@@ -474,6 +535,11 @@ def get_range_async(Client client not None, str key not None, uint64_t start, ui
     request.submit(_loop_queue(loop))
     future.request = request
     return future
+
+
+def combine_digests(str algorithm not None, uint64_t first, uint64_t second, uint64_t second_length):
+    """The CRC of two adjoining spans, from the CRC of each."""
+    return cml_digest_combine(algorithm.encode("ascii"), first, second, second_length)
 
 
 cdef bytes _path(bytes base, str key):

@@ -17,14 +17,28 @@ if TYPE_CHECKING:
     from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
 
 
-def get(store: ObjectStoreMethods, path: str, *, options: GetOptions | None = None) -> GetResult:
+def get(
+    store: ObjectStoreMethods,
+    path: str,
+    *,
+    options: GetOptions | None = None,
+    part_size: int | None = None,
+    max_concurrency: int | None = None,
+) -> GetResult:
     """`get` of the store."""
-    return store.get(path, options=options)
+    return store.get(path, options=options, part_size=part_size, max_concurrency=max_concurrency)
 
 
-def get_async(store: ObjectStoreMethods, path: str, *, options: GetOptions | None = None) -> asyncio.Future[GetResult]:
+def get_async(
+    store: ObjectStoreMethods,
+    path: str,
+    *,
+    options: GetOptions | None = None,
+    part_size: int | None = None,
+    max_concurrency: int | None = None,
+) -> asyncio.Future[GetResult]:
     """`get_async` of the store."""
-    return store.get_async(path, options=options)
+    return store.get_async(path, options=options, part_size=part_size, max_concurrency=max_concurrency)
 
 
 def get_range(

@@ -54,11 +54,10 @@ class RequestBody:
     _AHEAD = 2
     """Chunks of room given at a time: one being filled while one is being used."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, posted: int = 0) -> None:
         self._request = request
         self._size: int | None = request.response[2]
-        self._posted = 0
-        self._taken = 0
+        self._posted = posted
         self._held: HeldBody | None = None
 
     def __del__(self) -> None:
@@ -98,18 +97,16 @@ class RequestBody:
             self._give_room(chunk_bytes)
             piece = request.take_piece()
             if piece is not None:
-                self._taken += 1
                 return piece
             if request.finished:
                 request.raise_if_failed()
                 piece = request.take_piece()  # the end may have come between the two looks
                 if piece is not None:
-                    self._taken += 1
                     return piece
                 if request.progress[4] == 0:
                     return END
                 continue
-            yield Until(request, pieces=self._taken + 1)
+            yield Until(request, pieces=request.pieces_taken + 1)
 
     def _give_room(self, chunk_bytes: int) -> None:
         while self._request.pieces_waiting < self._AHEAD:

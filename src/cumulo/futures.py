@@ -40,9 +40,16 @@ __all__ = [
 ]
 
 
-def get(store: ObjectStoreMethods, path: str, *, options: GetOptions | None = None) -> Future[GetResult]:
+def get(
+    store: ObjectStoreMethods,
+    path: str,
+    *,
+    options: GetOptions | None = None,
+    part_size: int | None = None,
+    max_concurrency: int | None = None,
+) -> Future[GetResult]:
     """`get` of the store."""
-    return store.futures.get(path, options=options)
+    return store.futures.get(path, options=options, part_size=part_size, max_concurrency=max_concurrency)
 
 
 def get_range(

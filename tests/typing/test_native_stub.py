@@ -26,6 +26,7 @@ GIVEN = {
     "__rmul__",
     "__getattr__",
     "__weakref__",
+    "__buffer__",  # C's alone before Python 3.12
 }
 
 

@@ -56,12 +56,24 @@ class Unbroken(Until):
 
 
 class AnyOf:
-    """Wait until one of these has ended."""
+    """Wait for the first of these: the outcome is the one that holds. A failed request is an outcome too."""
 
-    __slots__ = ("requests",)
+    __slots__ = ("waits",)
 
-    def __init__(self, requests: Sequence[Request]) -> None:
-        self.requests = requests
+    def __init__(self, waits: Sequence[Request | Until]) -> None:
+        self.waits = waits
+
+    def settled(self) -> Request | Until | None:
+        """The first for which there is nothing to wait."""
+        for wait in self.waits:
+            if wait.holds() if isinstance(wait, Until) else wait.finished:
+                return wait
+        return None
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """What is waited for."""
+        return tuple(wait.request if isinstance(wait, Until) else wait for wait in self.waits)
 
 
 class Pull:

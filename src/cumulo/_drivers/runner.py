@@ -151,20 +151,15 @@ class Runner:
             request.retarget(self._host.queue)  # first: on a queue that nobody reads any more it would lose its waiter
             request.waiter = self._on_request
         self._waiting = effect
-        found = self._settled(effect)
+        found = _settled(effect)
         if found is None:
             return False, None, None
         self._let_go(effect)
         return (True, found, None) if isinstance(effect, AnyOf) else (True, *_outcome(found))
 
-    def _settled(self, effect: Any) -> Request | None:
-        if isinstance(effect, Until):
-            return effect.request if effect.holds() else None
-        return next((request for request in _requests_of(effect) if request.finished), None)
-
     def _on_request(self, request: Request) -> None:
         effect = self._waiting
-        found = self._settled(effect) if effect is not None and request in _requests_of(effect) else None
+        found = _settled(effect) if effect is not None and request in _requests_of(effect) else None
         if found is None:
             return
         self._let_go(effect)
@@ -188,12 +183,19 @@ class Runner:
         return done
 
 
+def _settled(effect: Any) -> Any:
+    if isinstance(effect, AnyOf):
+        return effect.settled()
+    request = effect.request if isinstance(effect, Until) else effect
+    return request if (effect.holds() if isinstance(effect, Until) else request.finished) else None
+
+
 def _requests_of(effect: Any) -> tuple[Request, ...]:
     if isinstance(effect, Request):
         return (effect,)
     if isinstance(effect, Until):
         return (effect.request,)
-    return tuple(effect.requests) if isinstance(effect, AnyOf) else ()
+    return effect.requests if isinstance(effect, AnyOf) else ()
 
 
 def _outcome(request: Request) -> tuple[Any, BaseException | None]:

@@ -5,7 +5,6 @@ But for an `Unbroken` request, which has another second after it, unless Ctrl-C 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,7 +52,7 @@ def _perform(effect: Any) -> Any:
     return _perform_request(effect)
 
 
-def _perform_request(effect: Any) -> Request | None:
+def _perform_request(effect: Any) -> Request | Until | None:
     if isinstance(effect, Request):
         return effect.perform()
     if isinstance(effect, Start):
@@ -66,17 +65,18 @@ def _perform_request(effect: Any) -> Request | None:
         effect.request.raise_if_failed()
         return effect.request
     if isinstance(effect, AnyOf):
-        return _wait_any(effect.requests)
+        return _wait_any(effect)
     raise TypeError(f"not an effect: {effect!r}")
 
 
 def _perform_unbroken(request: Request) -> Request:
     request.submit(thread_queue())
+    ended = AnyOf((request,))
     try:
-        _wait_any((request,))
+        _wait_any(ended)
     except BaseException:
         try:
-            _wait_any((request,), _AFTER_CTRL_C_S)
+            _wait_any(ended, _AFTER_CTRL_C_S)
         finally:
             request.cancel()
         raise
@@ -84,16 +84,15 @@ def _perform_unbroken(request: Request) -> Request:
     return request
 
 
-def _wait_any(requests: Sequence[Request], most_s: float = inf) -> Request | None:
+def _wait_any(effect: AnyOf, most_s: float = inf) -> Request | Until | None:
     queue = thread_queue()
-    for request in requests:
+    for request in effect.requests:
         request.retarget(queue)
     until = monotonic() + most_s
     queue.drain()  # also when there is no need to wait: requests hold their content until their end has been drained
     while monotonic() < until:
-        for request in requests:
-            if request.finished:
-                return request
+        if (found := effect.settled()) is not None:
+            return found
         queue.wait_and_drain(_TICK_MS)
     return None
 

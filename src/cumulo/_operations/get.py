@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import Plan, Start, Until
 from cumulo._native import Bytes
-from cumulo._result import GetResult, HeldBody, RequestBody
+from cumulo._result import Body, GetResult, HeldBody, RequestBody
 from cumulo.exceptions import ObjectChangedError
 
 from . import ranges
+from .parts import DEFAULT_PART_BYTES, Source, check_parts
+from .streamed import PartsBody
 
 if TYPE_CHECKING:
     from cumulo._native import Request
@@ -37,6 +39,10 @@ class Wanted:
         self.version: str | None = given.get("version")
         self.head = bool(given.get("head", False))
         self.headers = list(_conditions(given))
+
+    def unconditional(self) -> Wanted:
+        """The same version, whatever the conditions."""
+        return Wanted({"version": self.version})
 
 
 def _conditions(given: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -67,9 +73,16 @@ def _http_date(what: str, value: object) -> str:
     return format_datetime(value.astimezone(timezone.utc), usegmt=True)
 
 
-def get(provider: Provider, path: str, options: GetOptions | None) -> Plan[GetResult]:
-    """One request; its body waits until the result is consumed."""
+def get(
+    provider: Provider,
+    path: str,
+    options: GetOptions | None,
+    part_size: int | None = None,
+    max_concurrency: int | None = None,
+) -> Plan[GetResult]:
+    """One request; its body waits until the result is consumed. Then, if it is large, others fetch parts of it."""
     wanted = Wanted(options)
+    part_bytes, most = check_parts(part_size, max_concurrency)
     if wanted.head:
         request = provider.head(path, wanted)
         yield request
@@ -79,17 +92,30 @@ def get(provider: Provider, path: str, options: GetOptions | None) -> Plan[GetRe
     yield Start(request)
     try:
         yield Until(request, headers=True)
-        return _result_of(provider, path, request, wanted)
+        return _result_of(provider, path, request, wanted, part_bytes, most)
     except BaseException:  # headers that make no sense too: nobody will read the body
         request.cancel()
         raise
 
 
-def _result_of(provider: Provider, path: str, request: Request, wanted: Wanted) -> GetResult:
+def _result_of(
+    provider: Provider, path: str, request: Request, wanted: Wanted, part_bytes: int, most: int
+) -> GetResult:
     meta = provider.meta(path, request)
+    span = span_of(request, wanted, meta)
+    source = Source(provider, path, request, wanted, span)
+    body: Body
+    if most > 1 and source.size > part_bytes and request.prefetched is None and source.serves_parts():
+        body = PartsBody(source, part_bytes, most)
+    else:
+        body = RequestBody(request)
+    return GetResult(body, meta, span, provider.attributes(request))
+
+
+def span_of(request: Request, wanted: Wanted, meta: ObjectMeta) -> tuple[int, int]:
+    """(start, end) in the object of what a response holds."""
     found = request.response[3]
-    span = (found[0], found[1]) if found is not None and wanted.range is not None else (0, meta["size"])
-    return GetResult(RequestBody(request), meta, span, provider.attributes(request))
+    return (found[0], found[1]) if found is not None and wanted.range is not None else (0, meta["size"])
 
 
 def head(provider: Provider, path: str) -> Plan[ObjectMeta]:
@@ -100,7 +126,10 @@ def head(provider: Provider, path: str) -> Plan[ObjectMeta]:
 
 
 def get_range(provider: Provider, path: str, start: int, end: int) -> Plan[Bytes]:
-    """Bytes `start` to `end`. (Synchronous and asyncio calls take the native short cut instead.)"""
+    """Bytes `start` to `end`. (Short ones take the native short cut instead, in synchronous and asyncio calls.)"""
+    if end - start > DEFAULT_PART_BYTES:
+        result = yield from get(provider, path, {"range": (start, end)})
+        return (yield from result._consume().collect())
     request = provider.get_span(path, start, end)
     request.feed_target(end - start)
     yield request
@@ -120,7 +149,7 @@ def get_ranges(provider: Provider, path: str, wanted: Sequence[tuple[int, int]],
         for request in requests:
             request.cancel()
         raise
-    _check_same_object(path, requests)
+    check_same_object("get_ranges", path, requests)
     results: list[Bytes] = [Bytes(b"")] * len(wanted)
     for group, request in zip(groups, requests, strict=True):
         _place(group, request, results)
@@ -146,14 +175,15 @@ def _place(group: ranges.Group, request: Request, results: list[Bytes]) -> None:
         results[index] = whole[start - group.start : end - group.start]
 
 
-def _check_same_object(path: str, requests: Sequence[Request]) -> None:
+def check_same_object(operation: str, path: str, requests: Sequence[Request]) -> None:
+    """Raises if the requests found different versions of the object."""
     etags = {request.response[1].get("etag") for request in requests} - {None}
     if len(etags) > 1:
         told = " and ".join(sorted(str(etag) for etag in etags))
         store = repr(requests[0].context.store)
         raise ObjectChangedError(
-            f"get_ranges {path!r} in {store}: the object was replaced while it was read: its ETags were {told}",
-            operation="get_ranges",
+            f"{operation} {path!r} in {store}: the object was replaced while it was read: its ETags were {told}",
+            operation=operation,
             store=store,
             path=path,
             attempts=sum(request.attempts for request in requests),

@@ -51,7 +51,16 @@ class Provider(Protocol):
     checksum_algorithm: str | None
     """Which checksum goes with what is uploaded, if any."""
 
+    accept_ranges: str
+    """What a response without an Accept-Ranges header is taken to say there: "bytes" or "none"."""
+
     def get(self, path: str, wanted: Wanted) -> Request: ...
+    def get_part(
+        self, path: str, version: str | None, etag: str, span: tuple[int, int], *, digest: str | None, sink: str
+    ) -> Request:
+        """Bytes `span` of an object that must still have this ETag; `digest` names the checksum to keep of them."""
+        ...
+
     def get_span(self, path: str, start: int, end: int) -> Request: ...
     def head(self, path: str, wanted: Wanted) -> Request: ...
     def meta(self, path: str, request: Request) -> ObjectMeta: ...

@@ -62,6 +62,7 @@ class S3Provider:
     max_part_bytes = 5 * 1024 * MIB
     max_parts = 10_000
     max_put_bytes = 5 * 1024 * MIB
+    accept_ranges = "bytes"
 
     def __init__(self, store: Any, client: Client, keys: Keys, settings: S3Settings, default_type: str | None,
                  algorithm: str | None) -> None:  # fmt: skip
@@ -140,21 +141,22 @@ class S3Provider:
         headers = [*self._plain_get, *wanted.headers]
         if wanted.range is None:
             headers.append(("x-amz-checksum-mode", "ENABLED"))
-        return self._request("get", "GET", path, _version(wanted), headers=headers, range=wanted.range, sink="stream",
-                             announce_headers=True, verify=wanted.range is None)  # fmt: skip
+        return self._request("get", "GET", path, _version(wanted.version), headers=headers, range=wanted.range,
+                             sink="stream", announce_headers=True, verify=wanted.range is None)  # fmt: skip
 
     def get_span(self, path: str, start: int, end: int) -> Request:
         return self._request("get_range", "GET", path, headers=self._plain_get, range=("bounded", start, end),
                              sink="buffer")  # fmt: skip
 
-    def get_part(self, path: str, version: str | None, etag: str, span: tuple[int, int]) -> Request:
+    def get_part(self, path: str, version: str | None, etag: str, span: tuple[int, int], *, digest: str | None = None,
+                 sink: str = "buffer") -> Request:  # fmt: skip
         headers = [*self._plain_get, ("If-Match", etag)]
-        query = "versionId=" + quote(version, safe="") if version is not None else ""
-        return self._request("get", "GET", path, query, headers=headers, range=("bounded", *span), sink="buffer")
+        return self._request("get", "GET", path, _version(version), headers=headers, range=("bounded", *span),
+                             sink=sink, digest=digest)  # fmt: skip
 
     def head(self, path: str, wanted: Wanted) -> Request:
         headers = [*self._plain_get, *wanted.headers]
-        return self._request("head", "HEAD", path, _version(wanted), headers=headers)
+        return self._request("head", "HEAD", path, _version(wanted.version), headers=headers)
 
     def probe(self, path: str) -> Request:
         headers = [*self._plain_get, ("x-amz-checksum-mode", "ENABLED")]
@@ -417,8 +419,8 @@ class S3Provider:
         )  # fmt: skip
 
 
-def _version(wanted: Wanted) -> str:
-    return "versionId=" + quote(wanted.version, safe="") if wanted.version is not None else ""
+def _version(version: str | None) -> str:
+    return "versionId=" + quote(version, safe="") if version is not None else ""
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ from cumulo import _many
 from cumulo._drivers import run_async, run_in_background, sync
 from cumulo._drivers.effects import Plan
 from cumulo._many import FutureStream, GetItem, ManyStream, OnError, PutItem
-from cumulo._operations import many, ranges
+from cumulo._operations import into, many, ranges
 from cumulo._operations.list import DEFAULT_CHUNK, ListStream, check_chunk_size, list_with_delimiter
 from cumulo._result import GetResult
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cumulo._many import Content
     from cumulo._native import Bytes
-    from cumulo._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
+    from cumulo._types import Attributes, Buffer, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
 
 DEFAULT_COALESCE = 1024 * 1024
 DEFAULT_PUT_CHUNK = 5 * 1024 * 1024
@@ -36,8 +36,33 @@ class ObjectStoreMethods:
 
     # -- plans, by each store class
 
-    def _plan_get(self, path: str, options: GetOptions | None) -> Plan[GetResult]:
+    def _plan_get(
+        self, path: str, options: GetOptions | None, part_size: int | None = None, max_concurrency: int | None = None
+    ) -> Plan[GetResult]:
         raise NotImplementedError
+
+    def _plan_get_into(
+        self, path: str, buffer: Buffer, options: GetOptions | None, part_size: int | None, max_concurrency: int | None
+    ) -> Plan[int]:
+        into.checked(options)
+        with into.writable(buffer) as view:
+            return (yield from into.copied(self._plan_get(path, options, part_size, max_concurrency), view))
+
+    def _plan_get_range_into(
+        self, path: str, buffer: Buffer, start: int, end: int | None, length: int | None
+    ) -> Plan[int]:
+        with into.writable(buffer) as view:
+            span = into.range_of(view, start, end, length)
+            return (yield from into.copied(self._plan_get(path, {"range": span}), view))
+
+    def _plan_get_ranges_into(
+        self, path: str, buffers: Sequence[Buffer], starts: Sequence[int], coalesce: int
+    ) -> Plan[list[int]]:
+        with into.all_writable(buffers) as views:
+            found = yield from self._plan_get_ranges(path, into.spans_of(views, starts), coalesce)
+            for view, content in zip(views, found, strict=True):
+                view[: len(content)] = memoryview(content)
+            return [len(content) for content in found]
 
     def _plan_get_range(self, path: str, start: int, end: int) -> Plan[Bytes]:
         raise NotImplementedError
@@ -77,18 +102,122 @@ class ObjectStoreMethods:
 
     # -- get
 
-    def get(self, path: str, *, options: GetOptions | None = None) -> GetResult:
+    def get(
+        self,
+        path: str,
+        *,
+        options: GetOptions | None = None,
+        part_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> GetResult:
         """Start reading an object: one request, whose body waits until the result is consumed.
+
+        When it is consumed and is larger than a part, further requests fetch parts of the same version of it in
+        parallel: pinned by its ETag, in order for a stream, each straight to its place otherwise. A server that gives
+        no strong ETag or serves no ranges is read by the one request.
+
+        Args:
+            path: the object.
+            options: conditions, a range, a version.
+            part_size: bytes of a part. Default: 8 MiB.
+            max_concurrency: how many parts are under way at a time; 1 is exactly one request. Default: 16.
 
         Raises:
             NotFoundError: there is no such object.
+            ObjectChangedError: the object was replaced while it was read.
             PreconditionError, NotModifiedError: a condition in `options` does not hold.
         """
-        return sync.run(self._plan_get(path, options))
+        return sync.run(self._plan_get(path, options, part_size, max_concurrency))
 
-    def get_async(self, path: str, *, options: GetOptions | None = None) -> asyncio.Future[GetResult]:
+    def get_async(
+        self,
+        path: str,
+        *,
+        options: GetOptions | None = None,
+        part_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> asyncio.Future[GetResult]:
         """`get`, awaited."""
-        return run_async(self._plan_get(path, options))
+        return run_async(self._plan_get(path, options, part_size, max_concurrency))
+
+    def get_into(
+        self,
+        path: str,
+        buffer: Buffer,
+        *,
+        options: GetOptions | None = None,
+        part_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> int:
+        """Read an object into memory that the caller owns; returns how many bytes it has.
+
+        Args:
+            path: the object.
+            buffer: any writable, C-contiguous buffer (bytearray, memoryview, mmap, shared memory, NumPy array), or a
+                torch tensor in the CPU's memory. It must hold the whole content; what is behind it is left as it is.
+            options: as for `get`.
+            part_size: as for `get`.
+            max_concurrency: as for `get`.
+
+        After an error or a cancel the buffer's content is undefined, but nothing is written to it any more.
+
+        Raises:
+            TypeError: `buffer` is no buffer, or read-only.
+            ValueError: it is not contiguous, or the object is larger.
+            NotFoundError, ObjectChangedError, PreconditionError, NotModifiedError: as for `get`.
+        """
+        return sync.run(self._plan_get_into(path, buffer, options, part_size, max_concurrency))
+
+    def get_into_async(
+        self,
+        path: str,
+        buffer: Buffer,
+        *,
+        options: GetOptions | None = None,
+        part_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> asyncio.Future[int]:
+        """`get_into`, awaited."""
+        return run_async(self._plan_get_into(path, buffer, options, part_size, max_concurrency))
+
+    def get_range_into(
+        self, path: str, buffer: Buffer, *, start: int, end: int | None = None, length: int | None = None
+    ) -> int:
+        """Fill a buffer with the bytes from `start` on; returns how many there were: fewer where the object ends.
+
+        `end` or `length` need not be given; where they are, they must agree with the buffer's size.
+
+        Raises:
+            RangeNotSatisfiableError: `start` is behind the object's end.
+            TypeError, ValueError: as for `get_into`; or the range is not as long as the buffer.
+        """
+        return sync.run(self._plan_get_range_into(path, buffer, start, end, length))
+
+    def get_range_into_async(
+        self, path: str, buffer: Buffer, *, start: int, end: int | None = None, length: int | None = None
+    ) -> asyncio.Future[int]:
+        """`get_range_into`, awaited."""
+        return run_async(self._plan_get_range_into(path, buffer, start, end, length))
+
+    def get_ranges_into(
+        self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = DEFAULT_COALESCE
+    ) -> list[int]:
+        """Fill each buffer with the bytes from its start on; returns how many there were for each.
+
+        Raises:
+            ObjectChangedError: the object was replaced between the requests.
+            TypeError, ValueError: as for `get_into`; or there are not as many buffers as starts.
+        """
+        return sync.run(self._ranges_into_plan(path, buffers, starts, coalesce))
+
+    def get_ranges_into_async(
+        self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = DEFAULT_COALESCE
+    ) -> asyncio.Future[list[int]]:
+        """`get_ranges_into`, awaited."""
+        return run_async(self._ranges_into_plan(path, buffers, starts, coalesce))
+
+    def _ranges_into_plan(self, path: str, buffers: Any, starts: Any, coalesce: int) -> Plan[list[int]]:
+        return self._plan_get_ranges_into(path, buffers, starts, _checked_coalesce(coalesce))
 
     def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Bytes:
         """Bytes `start` to `end` (exclusive), or `length` bytes from `start`; fewer where the object ends before.
@@ -135,9 +264,7 @@ class ObjectStoreMethods:
         return run_async(self._ranges_plan(path, starts, ends, lengths, coalesce))
 
     def _ranges_plan(self, path: str, starts: Any, ends: Any, lengths: Any, coalesce: int) -> Plan[list[Bytes]]:
-        if not isinstance(coalesce, int) or isinstance(coalesce, bool) or coalesce < 0:
-            raise ValueError(f"coalesce must be 0 or a positive integer, not {coalesce!r}")
-        return self._plan_get_ranges(path, ranges.spans(starts, ends, lengths), coalesce)
+        return self._plan_get_ranges(path, ranges.spans(starts, ends, lengths), _checked_coalesce(coalesce))
 
     def head(self, path: str) -> ObjectMeta:
         """An object's metadata.
@@ -398,15 +525,52 @@ class ObjectStoreMethods:
         return {}
 
 
+def _checked_coalesce(coalesce: Any) -> int:
+    if not isinstance(coalesce, int) or isinstance(coalesce, bool) or coalesce < 0:
+        raise ValueError(f"coalesce must be 0 or a positive integer, not {coalesce!r}")
+    return coalesce
+
+
 class StoreFutures:
     """The verbs of one store, each returning a `concurrent.futures.Future`. Arguments and errors are the methods'."""
 
     def __init__(self, store: ObjectStoreMethods) -> None:
         self._store = store
 
-    def get(self, path: str, *, options: GetOptions | None = None) -> Future[GetResult]:
+    def get(
+        self,
+        path: str,
+        *,
+        options: GetOptions | None = None,
+        part_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> Future[GetResult]:
         """`ObjectStoreMethods.get`."""
-        return run_in_background(self._store._plan_get(path, options))
+        return run_in_background(self._store._plan_get(path, options, part_size, max_concurrency))
+
+    def get_into(
+        self,
+        path: str,
+        buffer: Buffer,
+        *,
+        options: GetOptions | None = None,
+        part_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> Future[int]:
+        """`ObjectStoreMethods.get_into`."""
+        return run_in_background(self._store._plan_get_into(path, buffer, options, part_size, max_concurrency))
+
+    def get_range_into(
+        self, path: str, buffer: Buffer, *, start: int, end: int | None = None, length: int | None = None
+    ) -> Future[int]:
+        """`ObjectStoreMethods.get_range_into`."""
+        return run_in_background(self._store._plan_get_range_into(path, buffer, start, end, length))
+
+    def get_ranges_into(
+        self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = DEFAULT_COALESCE
+    ) -> Future[list[int]]:
+        """`ObjectStoreMethods.get_ranges_into`."""
+        return run_in_background(self._store._ranges_into_plan(path, buffers, starts, coalesce))
 
     def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Future[Bytes]:
         """`ObjectStoreMethods.get_range`."""

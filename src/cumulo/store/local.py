@@ -15,6 +15,7 @@ from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Call, Plan
 from cumulo._native import Bytes
 from cumulo._operations import delete, put, sources
+from cumulo._operations.parts import check_parts
 from cumulo._result import GetResult, HeldBody
 from cumulo.exceptions import (
     AlreadyExistsError,
@@ -153,7 +154,10 @@ class LocalStore(ObjectStoreMethods):
 
     # -- reading
 
-    def _plan_get(self, path: str, options: GetOptions | None) -> Plan[GetResult]:
+    def _plan_get(
+        self, path: str, options: GetOptions | None, part_size: int | None = None, max_concurrency: int | None = None
+    ) -> Plan[GetResult]:
+        check_parts(part_size, max_concurrency)  # nothing here is fetched in parts
         segments = segments_of(path)
         checks = Checks(self, options)
         return (yield self._call("get", path, self._get, path, segments, checks))

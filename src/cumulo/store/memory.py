@@ -13,6 +13,7 @@ from cumulo._drivers.effects import END, Call, Plan
 from cumulo._keys import Keys
 from cumulo._native import Bytes
 from cumulo._operations import delete, put, sources
+from cumulo._operations.parts import check_parts
 from cumulo._providers.base import Listing
 from cumulo._result import GetResult, HeldBody
 from cumulo.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
@@ -91,7 +92,10 @@ class MemoryStore(ObjectStoreMethods):
             raise failed(NotFoundError, self, operation, path, "there is no such object")
         return entry
 
-    def _plan_get(self, path: str, options: GetOptions | None) -> Plan[GetResult]:
+    def _plan_get(
+        self, path: str, options: GetOptions | None, part_size: int | None = None, max_concurrency: int | None = None
+    ) -> Plan[GetResult]:
+        check_parts(part_size, max_concurrency)  # nothing here is fetched in parts
         yield from ()
         checks = Checks(self, options)
         entry = self._entry("get", path)

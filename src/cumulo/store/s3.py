@@ -10,8 +10,9 @@ from cumulo._drivers.effects import Plan
 from cumulo._errors import Context
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, generation, get_range, get_range_async
-from cumulo._operations import copy, delete, get, put, ranges
+from cumulo._operations import copy, delete, get, into, put, ranges
 from cumulo._operations.list import Pages
+from cumulo._operations.parts import DEFAULT_PART_BYTES
 from cumulo._providers.native_client import make_client
 from cumulo._providers.s3 import S3Provider
 from cumulo._result import GetResult
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from cumulo._config import ClientConfig, RetryConfig, S3Config
     from cumulo._native import Bytes
-    from cumulo._types import GetOptions, ObjectMeta, PutResult, PutSource
+    from cumulo._types import Buffer, GetOptions, ObjectMeta, PutResult, PutSource
 
 
 class S3Store(ObjectStoreMethods):
@@ -118,8 +119,25 @@ class S3Store(ObjectStoreMethods):
 
     # -- plans
 
-    def _plan_get(self, path: str, options: GetOptions | None) -> Plan[GetResult]:
-        return get.get(self._use()[2], path, options)
+    def _plan_get(
+        self, path: str, options: GetOptions | None, part_size: int | None = None, max_concurrency: int | None = None
+    ) -> Plan[GetResult]:
+        return get.get(self._use()[2], path, options, part_size, max_concurrency)
+
+    def _plan_get_into(
+        self, path: str, buffer: Buffer, options: GetOptions | None, part_size: int | None, max_concurrency: int | None
+    ) -> Plan[int]:
+        return into.get_into(self._use()[2], path, buffer, options, part_size, max_concurrency)
+
+    def _plan_get_range_into(
+        self, path: str, buffer: Buffer, start: int, end: int | None, length: int | None
+    ) -> Plan[int]:
+        return into.get_range_into(self._use()[2], path, buffer, start, end, length)
+
+    def _plan_get_ranges_into(
+        self, path: str, buffers: Sequence[Buffer], starts: Sequence[int], coalesce: int
+    ) -> Plan[list[int]]:
+        return into.get_ranges_into(self._use()[2], path, buffers, starts, coalesce)
 
     def _plan_get_range(self, path: str, start: int, end: int) -> Plan[Bytes]:
         return get.get_range(self._use()[2], path, start, end)
@@ -181,7 +199,7 @@ class S3Store(ObjectStoreMethods):
     def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Bytes:
         """`ObjectStoreMethods.get_range`, by a shorter way."""
         first, last = ranges.span(start, end, length)
-        if self._plain_reads:
+        if self._plain_reads and last - first <= DEFAULT_PART_BYTES:
             return get_range(self._use()[1], self._keys.key(path), first, last, self._context_of(path))
         return super().get_range(path, start=first, end=last)
 
@@ -190,7 +208,7 @@ class S3Store(ObjectStoreMethods):
     ) -> asyncio.Future[Bytes]:
         """`ObjectStoreMethods.get_range_async`, by a shorter way."""
         first, last = ranges.span(start, end, length)
-        if self._plain_reads:
+        if self._plain_reads and last - first <= DEFAULT_PART_BYTES:
             return get_range_async(self._use()[1], self._keys.key(path), first, last, self._context_of(path))
         return super().get_range_async(path, start=first, end=last)
 

@@ -1,0 +1,221 @@
+"""Reading into memory that the caller owns: `get_into`, `get_range_into`, `get_ranges_into`.
+
+The buffer is exported for the time of the call only. When a plan here has returned, raised or been closed, no byte is
+written to it any more: every request that had room in it has ended or been cancelled, and a cancel is complete when it
+returns.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cumulo._drivers.effects import END, Plan, Start, Until
+from cumulo._native import Exported
+from cumulo._result import GetResult, HeldBody
+
+from . import ranges
+from .get import Wanted, check_same_object, span_of
+from .parts import Filling, Room, Source, check_parts
+
+if TYPE_CHECKING:
+    from cumulo._native import Request
+    from cumulo._providers.base import Provider
+    from cumulo._types import ObjectMeta
+
+_STEP_BYTES = 1 << 20
+
+
+def writable(buffer: Any) -> memoryview:
+    """The memory of any writable, C-contiguous buffer as bytes, or that of a torch tensor in the CPU's memory.
+
+    Raises `TypeError` for what is no buffer or read-only, `ValueError` for what is not contiguous.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(buffer, torch.Tensor):
+        buffer = _of_tensor(torch, buffer)
+    try:
+        given = memoryview(buffer)
+    except TypeError:
+        raise TypeError(f"the target must be a writable buffer, not {type(buffer).__name__}") from None
+    with given:
+        if given.readonly:
+            raise TypeError(f"the target ({type(buffer).__name__}) is read-only")
+        if not given.c_contiguous:
+            raise ValueError("the target must be C-contiguous")
+    return memoryview(Exported(buffer))
+
+
+@contextmanager
+def all_writable(buffers: Sequence[Any]) -> Generator[list[memoryview]]:
+    """`writable` of each."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(writable(buffer)) for buffer in buffers]
+
+
+def _of_tensor(torch: Any, tensor: Any) -> Any:
+    if tensor.device.type != "cpu":
+        raise TypeError(f"the tensor is on {tensor.device}: give one in the CPU's memory")
+    if not tensor.is_contiguous():
+        raise ValueError("the target must be C-contiguous")
+    return tensor.detach().view(-1).view(torch.uint8).numpy()  # shares the tensor's memory; numpy lacks some types
+
+
+def checked(options: Any) -> Wanted:
+    """`GetOptions` for a read into memory."""
+    wanted = Wanted(options)
+    if wanted.head:
+        raise ValueError("get_into reads content: the option head makes no sense with it")
+    return wanted
+
+
+def range_of(buffer: memoryview, start: int, end: int | None, length: int | None) -> tuple[int, int]:
+    """The span that fills `buffer`. Raises `ValueError` when another was asked for."""
+    if end is None and length is None:
+        length = buffer.nbytes
+    first, last = ranges.span(start, end, length)
+    if last - first != buffer.nbytes:
+        raise ValueError(f"the range has {last - first} bytes, the buffer {buffer.nbytes}")
+    return first, last
+
+
+def spans_of(views: Sequence[memoryview], starts: Sequence[int]) -> list[tuple[int, int]]:
+    """The spans that fill the buffers. Raises `ValueError` when there are not as many starts."""
+    return ranges.spans(starts, None, [view.nbytes for view in views])
+
+
+def _too_large(path: str, size: int, capacity: int) -> ValueError:
+    return ValueError(f"{path!r} has {size} bytes, more than the buffer's {capacity}")
+
+
+def copied(plan: Plan[GetResult], view: memoryview) -> Plan[int]:
+    """The content of a result that is not on the wire; how many bytes there were."""
+    result = yield from plan
+    start, end = result.range
+    if end - start > view.nbytes:
+        raise _too_large(result.meta["path"], end - start, view.nbytes)
+    body = result._consume()
+    if isinstance(body, HeldBody):
+        view[: end - start] = memoryview((yield from body.collect()))
+        return end - start
+    at = 0
+    while (chunk := (yield from body.next_chunk(_STEP_BYTES))) is not END:
+        view[at : at + len(chunk)] = chunk
+        at += len(chunk)
+    return at
+
+
+def fetch(
+    provider: Provider, path: str, wanted: Wanted, room: Room, capacity: int | None, part_bytes: int, most: int
+) -> Plan[tuple[ObjectMeta, int]]:
+    """The content to where `room` says, in parallel parts if it is large: the metadata, and how many bytes came.
+
+    Raises `ValueError` when there are more than `capacity`.
+    """
+    given = part_bytes if capacity is None else min(part_bytes, capacity)
+    request = provider.get(path, wanted)
+    try:
+        if given > 0:
+            room(request, 0, given)
+        request.mark_digest(given)
+        yield Start(request)
+        yield Until(request, headers=True)
+        meta = provider.meta(path, request)
+        start, end = span_of(request, wanted, meta)
+        if capacity is not None and end - start > capacity:
+            raise _too_large(path, end - start, capacity)
+        if end - start <= given:
+            yield Until(request)
+        else:
+            yield from _rest(Source(provider, path, request, wanted, (start, end)), room, given, part_bytes, most)
+        return meta, end - start
+    finally:
+        request.cancel()
+
+
+def _rest(source: Source, room: Room, given: int, part_bytes: int, most: int) -> Plan[None]:
+    if most > 1 and source.serves_parts():
+        yield from Filling(source, room, part_bytes, most).run(fed=True)
+    else:
+        room(source.first, given, source.size - given)
+        yield Until(source.first)
+
+
+def _room_in(view: memoryview) -> Room:
+    def room(request: Request, start: int, length: int) -> None:
+        request.feed_into(view, start, length)
+
+    return room
+
+
+def get_into(
+    provider: Provider, path: str, buffer: Any, options: Any, part_size: int | None, max_concurrency: int | None
+) -> Plan[int]:
+    """The content into `buffer`; how many bytes came."""
+    wanted = checked(options)
+    part_bytes, most = check_parts(part_size, max_concurrency)
+    with writable(buffer) as view:
+        return (yield from fetch(provider, path, wanted, _room_in(view), view.nbytes, part_bytes, most))[1]
+
+
+def get_range_into(
+    provider: Provider, path: str, buffer: Any, start: int, end: int | None, length: int | None
+) -> Plan[int]:
+    """A range into `buffer`; how many bytes came: fewer where the object ends."""
+    part_bytes, most = check_parts(None, None)
+    with writable(buffer) as view:
+        first, last = range_of(view, start, end, length)
+        if last - first > part_bytes:
+            wanted = Wanted({"range": (first, last)})
+            return (yield from fetch(provider, path, wanted, _room_in(view), view.nbytes, part_bytes, most))[1]
+        request = provider.get_span(path, first, last)
+        try:
+            request.feed_into(view, 0, view.nbytes)
+            yield request
+            return request.progress[3]
+        finally:
+            request.cancel()
+
+
+def get_ranges_into(
+    provider: Provider, path: str, buffers: Sequence[Any], starts: Sequence[int], coalesce: int
+) -> Plan[list[int]]:
+    """Ranges into `buffers`, each as long as its buffer; how many bytes came to each."""
+    with all_writable(buffers) as views:
+        groups = ranges.coalesced(spans_of(views, starts), coalesce)
+        requests = [_group_request(provider, path, group, views) for group in groups]
+        counts = [0] * len(views)
+        try:
+            for request in requests:
+                yield Start(request)
+            for request in requests:
+                yield Until(request)
+            check_same_object("get_ranges_into", path, requests)
+            for group, request in zip(groups, requests, strict=True):
+                _count(group, request, views, counts)
+            return counts
+        finally:
+            for request in requests:
+                request.cancel()
+
+
+def _group_request(provider: Provider, path: str, group: ranges.Group, views: Sequence[memoryview]) -> Request:
+    request = provider.get_span(path, group.start, group.end)
+    if group.disjoint:
+        spans = [(start - group.start, end - group.start) for start, end, _ in group.members]
+        request.feed_scatter_into([views[index] for _, _, index in group.members], spans)
+    else:  # a byte that belongs to two buffers comes once and is copied
+        request.feed_target(group.end - group.start)
+    return request
+
+
+def _count(group: ranges.Group, request: Request, views: Sequence[memoryview], counts: list[int]) -> None:
+    whole = None if group.disjoint else memoryview(request.take_target())
+    got = request.progress[3]
+    for start, end, index in group.members:
+        at = start - group.start
+        counts[index] = max(0, min(end - group.start, got) - at)
+        if whole is not None:
+            views[index][: counts[index]] = whole[at : at + counts[index]]

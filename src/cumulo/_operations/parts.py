@@ -1,0 +1,207 @@
+"""Large objects in parallel: ranges of one version of an object, each straight to where its bytes belong.
+
+The first request asks for everything and stops after the first part; the others ask for one part each, on condition
+that the object is still the same. What has its place already (memory, a file) has all parts under way at once; see
+`streamed.py` for what is consumed in order. The first request stays open until the server has shown that it serves
+ranges: where it does not, the first goes on alone.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cumulo._drivers.effects import AnyOf, Plan, Start, Until
+from cumulo._native import Request, combine_digests
+from cumulo.exceptions import BaseError, ChecksumError, ObjectChangedError, PreconditionError
+
+if TYPE_CHECKING:
+    from cumulo._providers.base import Provider
+
+    from .get import Wanted
+
+DEFAULT_PART_BYTES = 8 * 1024 * 1024
+DEFAULT_CONCURRENCY = 16
+MIN_PART_BYTES = 64 * 1024
+
+Room: TypeAlias = Callable[[Request, int, int], None]
+"""`room(request, offset, length)` gives a request the place of that span of the content."""
+
+
+def check_parts(part_size: Any, max_concurrency: Any) -> tuple[int, int]:
+    """The arguments of that name with their defaults. Raises `ValueError` for what makes no sense."""
+    part = DEFAULT_PART_BYTES if part_size is None else part_size
+    most = DEFAULT_CONCURRENCY if max_concurrency is None else max_concurrency
+    for name, value, least in (("part_size", part, MIN_PART_BYTES), ("max_concurrency", most, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+    return part, most
+
+
+class Source:
+    """Where parts come from: what the first response said of the object, and how to ask for more of the same."""
+
+    def __init__(self, provider: Provider, path: str, first: Request, wanted: Wanted, span: tuple[int, int]) -> None:
+        self.first = first
+        self.etag = first.response[1].get("etag")
+        self._provider = provider
+        self._path = path
+        self._wanted = wanted
+        self._start, end = span
+        self.size = end - self._start
+        self._announced = first.announced_checksum if wanted.range is None else None
+
+    def serves_parts(self) -> bool:
+        """Whether other requests can be sure to get the same object."""
+        _, headers, length, found = self.first.response
+        strong = self.etag is not None and not self.etag.startswith("W/")
+        known = length is not None or found is not None
+        return strong and known and headers.get("accept-ranges", self._provider.accept_ranges) == "bytes"
+
+    def begin(self, length: int) -> str | None:
+        """The first request will give `length` bytes; the name of the checksum that the parts keep, if any."""
+        if self._announced is None or not self.first.mark_digest(length):
+            return None
+        return self._announced[0]
+
+    def request(self, start: int, length: int, digest: str | None, sink: str) -> Request:
+        """A part of the content."""
+        at = self._start + start
+        assert self.etag is not None
+        return self._provider.get_part(
+            self._path, self._wanted.version, self.etag, (at, at + length), digest=digest, sink=sink
+        )
+
+    def check(self, part: Request) -> None:
+        """Raises if a part is of another object than the first."""
+        etag = part.response[1].get("etag")
+        if etag != self.etag:
+            raise self._changed(etag)
+
+    def explained(self, error: BaseError) -> Plan[BaseError]:
+        """The error to raise for a part's: what no longer matches was replaced, and the object says by what."""
+        if not isinstance(error, PreconditionError):
+            return error
+        head = self._provider.head(self._path, self._wanted.unconditional())
+        now = None
+        with suppress(BaseError):
+            yield head
+            now = head.response[1].get("etag")
+        changed = self._changed(now)
+        changed.__cause__ = error
+        return changed
+
+    def verify(self, digest: str, sums: list[tuple[int, int]]) -> None:
+        """Compare the checksum of all parts, (sum, length) in order, with the one the server sent."""
+        total, _ = sums[0]
+        for value, length in sums[1:]:
+            total = combine_digests(digest, total, value, length)
+        assert self._announced is not None
+        expected = self._announced[1]
+        found = base64.b64encode(total.to_bytes(8 if digest == "CRC64NVME" else 4, "big")).decode()
+        if found != expected:
+            told, details = self._about(f"the content's {digest} is {found}, but the server says {expected}")
+            raise ChecksumError(told, **details)
+
+    def _changed(self, now: str | None) -> ObjectChangedError:
+        found = now or "unknown"
+        told, details = self._about(f"the object was replaced while it was read: its ETag was {self.etag}, now {found}")
+        return ObjectChangedError(told, **details)
+
+    def _about(self, message: str) -> tuple[str, dict[str, Any]]:
+        store = repr(self.first.context.store)
+        details = {"operation": "get", "store": store, "path": self._path, "attempts": self.first.attempts}
+        return f"get {self._path!r} in {store}: {message}", details
+
+
+def ignores_ranges(request: Request) -> bool:
+    """Whether a part failed since its server sends whole objects only."""
+    return request.error == "wrong_range" and request.failure[0][0] == 200
+
+
+class Filling:
+    """All parts to their places at once; run by one plan."""
+
+    def __init__(self, source: Source, room: Room, part_bytes: int, max_concurrency: int) -> None:
+        self._source = source
+        self._room = room
+        self._part = part_bytes
+        self._most = max_concurrency
+        self._under_way: dict[Request | Until, tuple[int, int]] = {}
+        self._sums: dict[int, tuple[int, int]] = {}
+        self._next = 0
+        self._proven = False
+        self._first_done = False
+
+    def run(self, *, fed: bool) -> Plan[None]:
+        """Fetch it all. `fed`: the first part has its room already. When this raises, nothing is written any more."""
+        source = self._source
+        length = min(self._part, source.size)
+        digest = source.begin(length)
+        try:
+            if not fed:
+                self._room(source.first, 0, length)
+            self._under_way[Until(source.first, pieces=1)] = (0, length)
+            self._next = length
+            yield from self._fetch(digest)
+            if digest is not None and self._sums:
+                source.verify(digest, [self._sums[at] for at in sorted(self._sums)])
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        for wait in self._under_way:
+            (wait.request if isinstance(wait, Until) else wait).cancel()
+        self._under_way.clear()
+        self._source.first.cancel()
+
+    def _fetch(self, digest: str | None) -> Plan[None]:
+        while True:
+            while self._next < self._source.size and len(self._under_way) < self._most:
+                length = min(self._part, self._source.size - self._next)
+                request = self._source.request(self._next, length, digest, "buffer")
+                self._room(request, self._next, length)
+                self._under_way[request] = (self._next, length)
+                self._next += length
+                yield Start(request)
+            if not self._under_way:
+                return
+            done = yield AnyOf(list(self._under_way))
+            if not (yield from self._take(done, digest)):
+                yield from self._alone()
+                return
+
+    def _take(self, done: Request | Until, digest: str | None) -> Plan[bool]:
+        """Account for what has come; False when this server serves no parts."""
+        at, length = self._under_way.pop(done)
+        request = done.request if isinstance(done, Until) else done
+        if request.error is not None:
+            if not self._proven and ignores_ranges(request):
+                return False
+            try:
+                request.raise_if_failed()
+            except BaseError as error:
+                raise (yield from self._source.explained(error)) from None
+        if at > 0:
+            self._source.check(request)
+            self._proven = True
+        else:
+            self._first_done = True
+        if digest is not None:
+            self._sums[at] = (request.digest, length)
+        if self._proven and self._first_done:
+            self._source.first.cancel()
+        return True
+
+    def _alone(self) -> Plan[None]:
+        """Let the first request go on to the end: it verifies the whole itself."""
+        for wait in list(self._under_way):
+            if not isinstance(wait, Until):
+                wait.cancel()
+                del self._under_way[wait]
+        self._sums.clear()
+        first, done = self._source.first, min(self._part, self._source.size)
+        self._room(first, done, self._source.size - done)
+        yield Until(first)
