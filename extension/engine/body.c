@@ -168,12 +168,15 @@ void cml_body_drop_spill(struct cml_request *request) {
 
 bool cml_body_restart(struct cml_request *request) {
     pthread_mutex_lock(&request->lock);
-    if (s_goes_to_file(request) && !request->revoked) {
-        request->spill_len = 0;
-        request->received = 0;
-        cml_file_restart(request);
+    if (s_goes_to_file(request)) {
+        bool unseen = !request->revoked && request->pieces_done == 0;
+        if (unseen) {
+            request->spill_len = 0;
+            request->received = 0;
+            cml_file_restart(request);
+        }
         pthread_mutex_unlock(&request->lock);
-        return true;
+        return unseen;
     }
     /* More pieces than there are slots: some were done and their slots given out again. */
     if (request->exposed || request->revoked || request->piece_count + request->pieces_done > request->piece_slots) {

@@ -159,11 +159,11 @@ bool cml_request_retarget(struct cml_request *request, struct cml_queue *queue);
 bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces);
 /* Room for body bytes: false when there are as many pieces as may be. No data means bytes that nobody wants. */
 bool cml_request_feed(struct cml_request *request, void *data, size_t capacity);
-/* The same in a file: the body, `length` bytes of it at most, goes to `fd` from `offset` on, written by threads that may
- * wait for a disk. Before submission or after; then the request has not ended, or no longer has, until all is written.
- * The descriptor stays the caller's. */
+/* The same in a file: of the body, `length` bytes at most go to `fd` from `offset` on, written by threads that may wait
+ * for a disk; four such pieces at most. Before submission or after; then the request has not ended, or no longer has,
+ * until all is written. The descriptor stays the caller's. */
 enum cml_fed {
-    CML_FED_REFUSED, /* there is room already, or no memory */
+    CML_FED_REFUSED, /* there is room in memory, or too much in files */
     CML_FED,
     CML_FED_AGAIN /* it had ended and is under way again: there will be news of the end once more */
 };

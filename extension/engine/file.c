@@ -16,19 +16,28 @@
 #define BUFFER_BYTES ((size_t)1 << 20)
 #define STEP_BYTES ((size_t)256 << 10) /* of a write: what a revoke may have to wait for */
 
+#define SPANS CML_PIECES
+
+struct s_span {
+    int fd;
+    uint64_t offset, length;
+};
+
 struct s_slot {
     struct cml_buffer *buffer; /* NULL until first used */
     size_t filled;
-    uint64_t at; /* where in the file its first byte goes */
+    int fd;
+    uint64_t at;     /* where in the file its first byte goes */
+    bool ends_span;
 };
 
 struct cml_file {
     struct cml_disk_job job; /* while queued it holds a reference on the request */
     struct cml_request *request;
     pthread_cond_t quiet; /* told when a write is over */
-    int fd;
-    uint64_t offset, length; /* where the body's first byte goes, and how many there is room for */
-    uint64_t taken;          /* bytes of the body that are in buffers or written */
+    struct s_span spans[SPANS]; /* where the body goes, one after the other */
+    uint32_t span_count, span;  /* the one that is being filled */
+    uint64_t span_taken, taken; /* bytes of it, and of all, that are in buffers or written */
     struct s_slot slots[BUFFERS];
     uint32_t first, sealed; /* from the first on, so many wait to be written; the next is being filled */
     bool queued, writing;
@@ -48,7 +57,10 @@ static void s_post_room(struct cml_request *request) {
     struct cml_file *file = request->file;
     struct s_slot *slot = s_filling(file);
     uint64_t space = (uint64_t)(BUFFERS - file->sealed) * BUFFER_BYTES - (slot != NULL ? slot->filled : 0);
-    uint64_t left = file->length - file->taken;
+    uint64_t left = 0;
+    for (uint32_t i = file->span; i < file->span_count && left < space; ++i) {
+        left += file->spans[i].length - (i == file->span ? file->span_taken : 0);
+    }
     request->room_posted = file->taken + (space < left ? space : left);
 }
 
@@ -78,22 +90,30 @@ size_t cml_file_take(struct cml_request *request, const uint8_t *data, size_t le
     struct cml_file *file = request->file;
     struct s_slot *slot;
     size_t done = 0;
-    while (done < length && file->taken < file->length && !s_stopped(request) && (slot = s_filling(file)) != NULL) {
+    while (done < length && file->span < file->span_count && !s_stopped(request) && (slot = s_filling(file)) != NULL) {
+        const struct s_span *span = &file->spans[file->span];
         if (slot->buffer == NULL && (slot->buffer = cml_buffer_new(BUFFER_BYTES)) == NULL) {
             file->os_error = ENOMEM;
             break;
         }
         size_t room = BUFFER_BYTES - slot->filled;
         size_t take = length - done < room ? length - done : room;
-        take = take < file->length - file->taken ? take : (size_t)(file->length - file->taken);
+        take = take < span->length - file->span_taken ? take : (size_t)(span->length - file->span_taken);
         if (slot->filled == 0) {
-            slot->at = file->offset + file->taken;
+            slot->fd = span->fd;
+            slot->at = span->offset + file->span_taken;
         }
         memcpy(slot->buffer->data + slot->filled, data + done, take);
         slot->filled += take;
         file->taken += take;
+        file->span_taken += take;
         done += take;
-        if (slot->filled == BUFFER_BYTES || file->taken == file->length) {
+        slot->ends_span = file->span_taken == span->length;
+        if (slot->ends_span) {
+            file->span++;
+            file->span_taken = 0;
+        }
+        if (slot->ends_span || slot->filled == BUFFER_BYTES) {
             s_seal(file);
         }
     }
@@ -111,11 +131,13 @@ void cml_file_restart(struct cml_request *request) {
     struct cml_file *file = request->file;
     file->sealed = file->writing ? 1 : 0; /* what comes now at its place is written after it */
     for (uint32_t i = 0; i < BUFFERS; ++i) {
+        file->slots[i].ends_span = false;
         if (!file->writing || i != file->first) {
             file->slots[i].filled = 0;
         }
     }
-    file->taken = 0;
+    file->taken = file->span_taken = 0;
+    file->span = 0;
     s_post_room(request);
 }
 
@@ -127,8 +149,9 @@ static void s_take_prefetched(struct cml_request *request) {
     struct s_slot *slot = &file->slots[file->first];
     cml_buffer_acquire(request->prefetched);
     slot->buffer = request->prefetched;
-    slot->filled = slot->buffer->length < file->length ? slot->buffer->length : (size_t)file->length;
-    slot->at = file->offset;
+    slot->filled = slot->buffer->length < file->spans[0].length ? slot->buffer->length : (size_t)file->spans[0].length;
+    slot->fd = file->spans[0].fd;
+    slot->at = file->spans[0].offset;
     file->taken = slot->filled;
     s_seal(file);
 }
@@ -147,7 +170,9 @@ static void s_free_slots(struct cml_file *file) {
 }
 
 static void s_seal_last(struct cml_request *request) {
-    if (request->spill_len == 0) {
+    struct s_slot *slot = s_filling(request->file);
+    if (request->spill_len == 0 && slot != NULL) {
+        slot->ends_span = slot->filled > 0; /* the body ends before it does */
         s_seal(request->file);
     }
 }
@@ -186,7 +211,7 @@ static int s_write(struct cml_request *request, const struct s_slot *slot) {
             return 0;
         }
         size_t take = slot->filled - done < STEP_BYTES ? slot->filled - done : STEP_BYTES;
-        ssize_t put = pwrite(request->file->fd, slot->buffer->data + done, take, (off_t)(slot->at + done));
+        ssize_t put = pwrite(slot->fd, slot->buffer->data + done, take, (off_t)(slot->at + done));
         if (put < 0 && errno == EINTR) {
             continue;
         }
@@ -208,6 +233,7 @@ static void s_write_first(struct cml_request *request) {
     file->writing = false;
     file->os_error = os_error;
     file->slots[file->first].filled = 0;
+    request->pieces_done += file->slots[file->first].ends_span && os_error == 0; /* no longer, after a restart */
     file->first = (file->first + 1) % BUFFERS;
     file->sealed--;
     cml_body_drain_spill(request);
@@ -223,6 +249,7 @@ static void _on_disk(struct cml_disk_job *job) {
     struct cml_request *request = file->request;
     struct cml_note *note = NULL;
     pthread_mutex_lock(&request->lock);
+    uint64_t pieces_before = request->pieces_done;
     if (file->sealed > 0 && !s_stopped(request)) {
         s_write_first(request);
     }
@@ -233,14 +260,15 @@ static void _on_disk(struct cml_disk_job *job) {
         note = cml_request_ended(request);
     } else {
         s_queue(file); /* behind those of other requests */
+        note = request->pieces_done > pieces_before ? cml_note_claim(request) : NULL;
     }
     bool failed = file->os_error != 0, running = !request->finished && !file->ending;
     pthread_mutex_unlock(&request->lock);
     if (running && request->shard != NULL) {
         cml_shard_post(request, failed ? CML_MSG_CANCEL : CML_MSG_FEED);
     }
+    cml_note_push(note);
     if (ended) {
-        cml_note_push(note);
         cml_request_release(request); /* twin: cml_request_submit, or cml_request_feed_file */
     }
     cml_request_release(request); /* twin: s_queue */
@@ -248,17 +276,26 @@ static void _on_disk(struct cml_disk_job *job) {
 
 /* ---- the consumer's side ---- */
 
-static struct cml_file *s_new(struct cml_request *request, int fd, uint64_t offset, uint64_t length) {
+static struct cml_file *s_new(struct cml_request *request) {
     struct cml_file *file = calloc(1, sizeof(*file));
     if (file != NULL) {
         file->job.run = _on_disk;
         file->request = request;
-        file->fd = fd;
-        file->offset = offset;
-        file->length = length;
         pthread_cond_init(&file->quiet, NULL);
     }
     return file;
+}
+
+/* Under lock. Makes the file on first use. */
+static bool s_may_feed(struct cml_request *request) {
+    if (request->revoked || request->sink == CML_SINK_COLLECT) {
+        return false;
+    }
+    bool has_no_room = request->room_posted == 0 || (request->prefetched != NULL && !request->exposed);
+    if (request->file == NULL && has_no_room) {
+        request->file = s_new(request);
+    }
+    return request->file != NULL && request->file->span_count < (request->prefetched != NULL ? 1 : SPANS);
 }
 
 /* Under lock. The body is here already, whole: the request is under way again until it is written. */
@@ -274,14 +311,12 @@ static bool s_reopen(struct cml_request *request) {
 }
 
 enum cml_fed cml_request_feed_file(struct cml_request *request, int fd, uint64_t offset, uint64_t length) {
-    struct cml_file *file = s_new(request, fd, offset, length);
     pthread_mutex_lock(&request->lock);
-    bool free_of_room = request->room_posted == 0 || (request->prefetched != NULL && !request->exposed);
-    bool taken = file != NULL && request->file == NULL && request->sink != CML_SINK_COLLECT && free_of_room &&
-                 !request->revoked && length > 0;
+    bool taken = length > 0 && s_may_feed(request);
     bool finished = request->finished, again = false;
     if (taken) {
-        request->file = file;
+        struct cml_file *file = request->file;
+        file->spans[file->span_count++] = (struct s_span){.fd = fd, .offset = offset, .length = length};
         if (request->shard == NULL) {
             request->sink = CML_SINK_STREAM; /* its connection's flow control waits for the disk */
         }
@@ -293,14 +328,10 @@ enum cml_fed cml_request_feed_file(struct cml_request *request, int fd, uint64_t
         }
     }
     pthread_mutex_unlock(&request->lock);
-    if (!taken) {
-        cml_file_free(file);
-        return CML_FED_REFUSED;
-    }
-    if (!finished && request->shard != NULL) {
+    if (taken && !finished && request->shard != NULL) {
         cml_shard_post(request, CML_MSG_FEED);
     }
-    return again ? CML_FED_AGAIN : CML_FED;
+    return again ? CML_FED_AGAIN : taken ? CML_FED : CML_FED_REFUSED;
 }
 
 void cml_file_wait_quiet(struct cml_request *request) {

@@ -403,7 +403,7 @@ cdef class Request:
                 for start, part in parts]
 
     def feed_file(self, file, uint64_t offset, uint64_t length):
-        """The body, `length` bytes at most, goes to a file (or its descriptor) from `offset` on, in native code."""
+        """Room for the next piece of the body in a file, or its descriptor, from `offset` on: written natively."""
         cdef int fd = file if isinstance(file, int) else file.fileno()
         cdef cml_fed fed = cml_request_feed_file(self.c, fd, offset, length)
         if fed == CML_FED_REFUSED:

@@ -144,7 +144,6 @@ static void s_check_whole(struct cml_client *client, const char *path, uint64_t 
         CHECK(call.progress.headers_ready && !call.progress.finished);
         CHECK_EQ(cml_request_feed_file(call.request, fd, 0, length), CML_FED);
     }
-    CHECK_EQ(cml_request_feed_file(call.request, fd, 0, 10), CML_FED_REFUSED);
     CHECK(!cml_request_feed(call.request, &call, 10));
     CHECK(call_wait(&call, LONG_MS));
     CHECK_ERROR(call.progress.error, CML_OK);
@@ -196,6 +195,50 @@ static void test_part(void) {
     CHECK_ERROR(call.progress.error, CML_ERR_CANCELLED);
     call_free(&call);
     close(fd);
+    cml_client_release(client);
+}
+
+static void test_pieces(void) {
+    section("pieces in two files, given early or one after the other; each is announced when it is written");
+    struct cml_client *client = client_of(&server);
+    for (unsigned i = 0; i < 12; ++i) {
+        struct call call;
+        int one = s_file(), two = s_file();
+        uint64_t first = i % 3 ? 3 * MIB + 5 : 2 * MIB, rest = SIZE - first;
+        s_disk(i % 2 ? 2 : 0, 0, 0);
+        s_get(&call, client, i % 4 < 2 ? "/object" : "/breaks");
+        CHECK_EQ(cml_request_feed_file(call.request, one, 7, first), CML_FED);
+        if (i < 6) {
+            CHECK_EQ(cml_request_feed_file(call.request, two, 0, rest - 10), CML_FED);
+        }
+        call_submit(&call);
+        CHECK(call_wait_pieces(&call, 1));
+        CHECK_EQ(s_size(one), first + 7);
+        CHECK(s_holds(one, 7, 0, first));
+        if (i >= 6) {
+            CHECK(call.progress.pieces_done == 1 && !call.progress.finished);
+            CHECK_EQ(cml_request_feed_file(call.request, two, 0, rest - 10), CML_FED);
+        }
+        CHECK(call_wait_pieces(&call, 2));
+        CHECK_EQ(s_size(two), rest - 10);
+        enum cml_fed fed = cml_request_feed_file(call.request, two, rest - 10, 20);
+        if (CHECK(fed != CML_FED_REFUSED) && fed == CML_FED_AGAIN) {
+            call.ends = 0; /* the end had come, with ten bytes waiting */
+            call.progress.finished = false;
+        }
+        CHECK(cml_request_feed_file(call.request, two, rest + 20, 20) != CML_FED_REFUSED); /* nothing is left for it */
+        CHECK_EQ(cml_request_feed_file(call.request, two, rest, 20), CML_FED_REFUSED);
+        CHECK(call_wait_pieces(&call, 3));
+        CHECK(call_wait(&call, LONG_MS));
+        CHECK_ERROR(call.progress.error, CML_OK);
+        CHECK(call.progress.pieces_done == 3 && call.progress.delivered == SIZE && call.progress.waiting == 0);
+        CHECK_EQ(s_size(two), rest);
+        CHECK(s_holds(two, 0, first, SIZE));
+        call_watch(&call, 20); /* news that is still on its way */
+        call_free(&call);
+        close(one);
+        close(two);
+    }
     cml_client_release(client);
 }
 
@@ -384,6 +427,7 @@ int main(void) {
     engine_start(2, 64);
     test_whole();
     test_part();
+    test_pieces();
     test_short();
     test_broken();
     test_slow_disk();
