@@ -302,6 +302,12 @@ void cml_request_cancel(struct cml_request *request) {
     if (request->generation != cml_runtime_generation()) {
         return;
     }
+    pthread_mutex_lock(&request->lock);
+    bool finished = request->finished;
+    pthread_mutex_unlock(&request->lock);
+    if (finished) {
+        return; /* results are often let go before the note of their end is drained: no reason to wake the loop */
+    }
     if (request->bulk != NULL) {
         cml_bulk_cancel(request);
     } else if (request->shard != NULL) {
