@@ -76,6 +76,8 @@ cdef extern from "engine/engine.h" nogil:
         const char *value
         size_t value_len
 
+    enum cml_auth:
+        CML_AUTH_SIGV4, CML_AUTH_S3EXPRESS, CML_AUTH_BEARER, CML_AUTH_SHARED_KEY, CML_AUTH_QUERY
     struct cml_client_options:
         const char *key
         const char *pace_key
@@ -109,7 +111,7 @@ cdef extern from "engine/engine.h" nogil:
         const char *region
         const char *service
         bint sign_payload
-        bint s3express
+        cml_auth auth
         cml_credentials *credentials
 
     struct cml_client:

@@ -110,7 +110,7 @@ static struct aws_s3_client *s_s3_client_new(struct cml_client *client) {
         .connect_timeout_ms = endpoint->connect_timeout_ms,
         .monitoring_options = &monitoring,
         .buffer_pool_factory_fn = cml_bulk_pool_new,
-        .enable_s3express = client->s3express,
+        .enable_s3express = client->auth == CML_AUTH_S3EXPRESS,
         .s3express_provider_override_factory = s_express_new,
     };
     s_retries(client, &config);
@@ -127,7 +127,7 @@ static struct aws_s3_client *s_s3_client_new(struct cml_client *client) {
 static bool s_suits(const struct cml_bulk_client *bulk, const struct cml_client *client) {
     return bulk->stall_ns == client->stall_ns && bulk->max_retries == client->max_retries &&
            bulk->backoff_init_ms == client->backoff_init_ms && bulk->backoff_max_ms == client->backoff_max_ms &&
-           bulk->s3express == client->s3express;
+           bulk->s3express == (client->auth == CML_AUTH_S3EXPRESS);
 }
 
 /* Under lock. */
@@ -150,7 +150,7 @@ static struct cml_bulk_client *s_add(struct cml_client *client) {
     bulk->max_retries = client->max_retries;
     bulk->backoff_init_ms = client->backoff_init_ms;
     bulk->backoff_max_ms = client->backoff_max_ms;
-    bulk->s3express = client->s3express;
+    bulk->s3express = client->auth == CML_AUTH_S3EXPRESS;
     bulk->s3 = s3;
     bulk->next = client->endpoint->bulk;
     client->endpoint->bulk = bulk;

@@ -39,7 +39,7 @@ static void s_signing(struct cml_request *request, struct aws_signing_config_aws
     struct cml_client *client = request->client;
     AWS_ZERO_STRUCT(*config);
     config->config_type = AWS_SIGNING_CONFIG_AWS;
-    config->algorithm = client->s3express ? AWS_SIGNING_ALGORITHM_V4_S3EXPRESS : AWS_SIGNING_ALGORITHM_V4;
+    config->algorithm = client->auth == CML_AUTH_S3EXPRESS ? AWS_SIGNING_ALGORITHM_V4_S3EXPRESS : AWS_SIGNING_ALGORITHM_V4;
     config->signature_type = AWS_ST_HTTP_REQUEST_HEADERS;
     config->signed_body_header = AWS_SBHT_X_AMZ_CONTENT_SHA256;
     config->signed_body_value = g_aws_signed_body_value_unsigned_payload;

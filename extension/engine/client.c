@@ -65,7 +65,7 @@ struct cml_client *cml_client_new(const struct cml_client_options *options) {
     client->region = s_copy(options->region);
     client->service = s_copy(options->service);
     client->sign_payload = options->sign_payload;
-    client->s3express = options->s3express;
+    client->auth = options->auth;
     client->stall_ns = options->stall_timeout_ms * 1000000ull;
     client->total_ns = options->total_timeout_ms * 1000000ull;
     client->retry_timeout_ns = options->retry_timeout_ms * 1000000ull;

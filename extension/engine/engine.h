@@ -54,6 +54,15 @@ struct cml_header {
     size_t value_len;
 };
 
+/* How requests show who sends them, from what `credentials` hold. */
+enum cml_auth {
+    CML_AUTH_SIGV4,
+    CML_AUTH_S3EXPRESS,  /* SigV4 with a session's keys: its token goes into x-amz-s3session-token */
+    CML_AUTH_BEARER,     /* the token, as it is */
+    CML_AUTH_SHARED_KEY, /* Azure Storage: the account's name and its key in base64 */
+    CML_AUTH_QUERY       /* the token is a query (a SAS) that goes behind each path */
+};
+
 struct cml_client_options {
     const char *key;      /* connections are shared by clients of the same key */
     const char *pace_key; /* endpoint and bucket: clients of the same key are throttled together; NULL for key */
@@ -87,7 +96,7 @@ struct cml_client_options {
     const char *region;  /* SigV4; NULL to send requests unsigned */
     const char *service;
     bool sign_payload;
-    bool s3express;      /* the credentials are a session's: its token goes into x-amz-s3session-token */
+    enum cml_auth auth;
     struct cml_credentials *credentials; /* SigV4 credentials, or NULL */
 };
 

@@ -173,7 +173,8 @@ struct cml_client {
     char *header_arena;
     struct cml_header *headers;
     size_t header_count;
-    bool sign_payload, s3express;
+    enum cml_auth auth;
+    bool sign_payload;
     uint64_t stall_ns, total_ns, retry_timeout_ns;
     uint32_t max_retries, backoff_init_ms, backoff_max_ms;
     double backoff_base;
@@ -380,5 +381,8 @@ bool cml_credentials_reject(struct cml_credentials *source, uint64_t publication
 
 /* signing.c */
 int cml_sign(struct cml_request *request, struct aws_http_message *message, struct aws_credentials *credentials);
+
+/* authorize.c: loop thread */
+int cml_authorize(struct cml_request *request, struct aws_http_message *message, struct aws_credentials *credentials);
 
 #endif

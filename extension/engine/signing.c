@@ -80,7 +80,7 @@ int cml_sign(struct cml_request *request, struct aws_http_message *message, stru
     struct aws_signing_config_aws config;
     AWS_ZERO_STRUCT(config);
     config.config_type = AWS_SIGNING_CONFIG_AWS;
-    config.algorithm = client->s3express ? AWS_SIGNING_ALGORITHM_V4_S3EXPRESS : AWS_SIGNING_ALGORITHM_V4;
+    config.algorithm = client->auth == CML_AUTH_S3EXPRESS ? AWS_SIGNING_ALGORITHM_V4_S3EXPRESS : AWS_SIGNING_ALGORITHM_V4;
     config.signature_type = AWS_ST_HTTP_REQUEST_HEADERS;
     config.region = aws_byte_cursor_from_c_str(client->region);
     config.service = aws_byte_cursor_from_c_str(client->service);

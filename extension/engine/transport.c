@@ -215,7 +215,7 @@ int cml_transport_send(struct cml_request *request, struct aws_credentials *cred
     struct aws_http_message *message = cml_transport_message(request);
     request->source_at = 0;
     request->got_headers = false;
-    if (credentials != NULL && cml_sign(request, message, credentials) != AWS_OP_SUCCESS) {
+    if (credentials != NULL && cml_authorize(request, message, credentials) != AWS_OP_SUCCESS) {
         aws_http_message_release(message);
         return aws_last_error();
     }

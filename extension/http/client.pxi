@@ -12,7 +12,7 @@ cdef class Client:
                   max_connections, max_idle=0xFFFFFFFF, connect_timeout_ms, idle_timeout_ms,
                   stall_timeout_ms, total_timeout_ms,
                   max_retries, retry_timeout_ms, backoff_init_ms, backoff_max_ms, backoff_base,
-                  region=None, service="s3", sign_payload=False, s3express=False, Credentials credentials=None):
+                  region=None, service="s3", sign_payload=False, auth="sigv4", Credentials credentials=None):
         cdef cml_client_options options
         cdef list kept = []
         _ensure_runtime()
@@ -47,7 +47,7 @@ cdef class Client:
         options.region = _text(region, kept)
         options.service = _text(service, kept)
         options.sign_payload = sign_payload
-        options.s3express = s3express
+        options.auth = _auth(auth)
         self.credentials = credentials
         if credentials is not None:
             credentials.check_generation()
@@ -94,6 +94,12 @@ cdef class Client:
             "write_window": lanes[1].window, "writes_in_flight": lanes[1].in_flight,
             "writes_waiting": lanes[1].waiting,
         }
+
+
+cdef cml_auth _auth(str name) except *:
+    names = {"sigv4": CML_AUTH_SIGV4, "s3express": CML_AUTH_S3EXPRESS, "bearer": CML_AUTH_BEARER,
+             "sharedkey": CML_AUTH_SHARED_KEY, "query": CML_AUTH_QUERY}
+    return names[name]
 
 
 cdef const char *_text(value, list kept) except? NULL:

@@ -46,6 +46,10 @@ cdef class Credentials:
         cml_credentials_publish(self.c, _text(access_key_id, kept), _text(secret_access_key, kept),
                                 _text(session_token, kept), expires_ms, refresh_ms)
 
+    def publish_token(self, token not None, *, expires_ms=0, refresh_ms=0):
+        """A new bearer token, or a query that carries the right itself."""
+        self.publish("-", "-", token, expires_ms=expires_ms, refresh_ms=refresh_ms)
+
     def publish_failure(self, message):
         """No keys could be had: what waits fails with this message."""
         cdef list kept = []

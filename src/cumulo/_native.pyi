@@ -171,6 +171,7 @@ class Credentials:
         expires_ms: int = 0,
         refresh_ms: int = 0,
     ) -> None: ...
+    def publish_token(self, token: str, *, expires_ms: int = 0, refresh_ms: int = 0) -> None: ...
     def publish_failure(self, message: str | bytes) -> None: ...
     def failure(self) -> str: ...
 
@@ -212,7 +213,7 @@ class Client:
         region: str | bytes | None = None,
         service: str | bytes = "s3",
         sign_payload: bool = False,
-        s3express: bool = False,
+        auth: str = "sigv4",
         credentials: Credentials | None = None,
     ) -> None: ...
     @property

@@ -19,7 +19,7 @@ from .support import MIB
 
 def bulk_of(store: S3Store) -> S3Bulk:
     """The bulk client of a store."""
-    client = store._use()[2].bulk
+    client = store._use().provider.bulk
     assert client is not None
     return client
 

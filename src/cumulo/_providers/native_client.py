@@ -4,26 +4,54 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cumulo import __version__
 from cumulo._config import milliseconds, proxy_for
 from cumulo._native import Client, Credentials
 
 if TYPE_CHECKING:
-    from cumulo._config import ClientSettings, RetrySettings, S3Endpoint, S3Settings
+    from cumulo._config import ClientSettings, RetrySettings
+
+
+class Endpoint(Protocol):
+    """Where a store's requests go."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def tls(self) -> bool: ...
+    @property
+    def host_header(self) -> str: ...
+    @property
+    def base(self) -> bytes: ...
 
 
 def make_client(
-    endpoint: S3Endpoint,
+    endpoint: Endpoint,
     client: ClientSettings,
     retry: RetrySettings,
-    settings: S3Settings,
     source: Credentials | None,
     *,
-    session: bool = False,
+    bucket: str,
+    auth: str,
+    **signing: Any,
 ) -> Client:
-    """The client of an S3 store. Clients whose connections are alike share them."""
+    """The client of a store. Clients whose connections are alike share them.
+
+    Args:
+        endpoint: where requests go.
+        client: connections and deadlines.
+        retry: retries.
+        source: what requests show who they are by; None for anonymous ones.
+        bucket: what a server throttles: the bucket or container.
+        auth: how they show it: `"sigv4"`, `"s3express"`, `"bearer"`, `"sharedkey"` or `"query"`; see `Client`.
+        **signing: for SigV4: `region`, `service`, `sign_payload`.
+    """
     proxy = proxy_for(endpoint.scheme, endpoint.host, endpoint.port, client, os.environ)
     connection: dict[str, Any] = {
         "host": endpoint.host,
@@ -44,11 +72,10 @@ def make_client(
             proxy_password=proxy.password,
         )  # fmt: skip
     key = hashlib.sha256(repr(sorted(connection.items())).encode()).hexdigest()
-    signed = source is not None
     return Client(
         key=key,
         # What throttles: the bucket, however its requests get there.
-        pace_key=f"{endpoint.scheme}://{endpoint.host}:{endpoint.port}/{settings.bucket}",
+        pace_key=f"{endpoint.scheme}://{endpoint.host}:{endpoint.port}/{bucket}",
         **connection,
         host_header=endpoint.host_header,
         base=endpoint.base,
@@ -60,12 +87,9 @@ def make_client(
         backoff_init_ms=milliseconds(retry.init_backoff_s),
         backoff_max_ms=milliseconds(retry.max_backoff_s),
         backoff_base=float(retry.base),
-        region=endpoint.region if signed else None,
-        service=endpoint.service,
-        # Over TLS the payload needs no hash to be safe; on plain HTTP it is what protects it.
-        sign_payload=signed and not endpoint.tls and not settings.unsigned_payload,
         credentials=source,
-        s3express=session,
+        auth=auth,
+        **signing,
     )
 
 

@@ -1,0 +1,239 @@
+"""`NativeStore`: what stores have in common whose requests go through the native engine.
+
+A store class says how its requests are made and by whom (`_make`); the verbs, the short cut for ranges, pickling and
+equality are here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cumulo._drivers.effects import Plan
+from cumulo._errors import Context
+from cumulo._keys import Keys
+from cumulo._native import Client, Credentials, generation, get_range, get_range_async
+from cumulo._operations import copy, delete, get, into, put, ranges
+from cumulo._operations.list import Pages
+from cumulo._operations.parts import DEFAULT_PART_BYTES
+from cumulo._result import GetResult
+from cumulo.exceptions import AlreadyExistsError
+
+from ._base import ObjectStoreMethods
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from cumulo._config import ClientSettings, RetrySettings
+    from cumulo._native import Bytes
+    from cumulo._providers.base import Provider, PutPlan
+    from cumulo._types import Buffer, GetOptions, ObjectMeta, PutResult, PutSource
+
+
+class Made(NamedTuple):
+    """The native half of a store, in one process."""
+
+    client: Client
+    provider: Provider
+    source: Credentials | None
+
+
+class NativeStore(ObjectStoreMethods):
+    """The verbs by a provider's requests. The fields are set by the store class's `__init__`."""
+
+    _explicit: dict[str, Any]
+    """The options given in Python."""
+    _client_settings: ClientSettings
+    _retry: RetrySettings
+    _retry_given: bool
+    _provider_given: Callable[[], Any] | None
+    _prefix_given: str | None
+    _keys: Keys
+    _host: str
+    """Host and port, for messages."""
+    _plain_reads: bool
+    """Whether ranges need no header of their own: they take the short cut then."""
+    _made: tuple[int, Made] | None = None
+
+    # -- the native half, made on first use and anew in a forked child
+
+    def _make(self) -> Made:
+        raise NotImplementedError
+
+    def _use(self) -> Made:
+        made = self._made
+        if made is None or made[0] != generation():
+            made = self._made = (generation(), self._make())
+        return made[1]
+
+    def _credentials_failure(self) -> str:
+        source = self._use().source
+        return source.failure() if source is not None else ""
+
+    def _check_put(self, plan: PutPlan) -> None:
+        """Raises for what this store can't do."""
+
+    def _absent_header(self) -> tuple[str, str, int] | None:
+        """The header that makes a copy one that never overwrites, its value, and the status of a refusal."""
+        return None
+
+    # -- plans
+
+    def _plan_get(
+        self, path: str, options: GetOptions | None, part_size: int | None = None, max_concurrency: int | None = None
+    ) -> Plan[GetResult]:
+        return get.get(self._use().provider, path, options, part_size, max_concurrency)
+
+    def _plan_get_into(
+        self, path: str, buffer: Buffer, options: GetOptions | None, part_size: int | None, max_concurrency: int | None
+    ) -> Plan[int]:
+        return into.get_into(self._use().provider, path, buffer, options, part_size, max_concurrency)
+
+    def _plan_get_range_into(
+        self, path: str, buffer: Buffer, start: int, end: int | None, length: int | None
+    ) -> Plan[int]:
+        return into.get_range_into(self._use().provider, path, buffer, start, end, length)
+
+    def _plan_get_ranges_into(
+        self, path: str, buffers: Sequence[Buffer], starts: Sequence[int], coalesce: int
+    ) -> Plan[list[int]]:
+        return into.get_ranges_into(self._use().provider, path, buffers, starts, coalesce)
+
+    def _plan_get_range(self, path: str, start: int, end: int) -> Plan[Bytes]:
+        return get.get_range(self._use().provider, path, start, end)
+
+    def _plan_get_ranges(self, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:
+        return get.get_ranges(self._use().provider, path, wanted, coalesce)
+
+    def _plan_head(self, path: str) -> Plan[ObjectMeta]:
+        return get.head(self._use().provider, path)
+
+    def _plan_put(
+        self,
+        path: str,
+        file: PutSource,
+        *,
+        attributes: Any,
+        tags: Any,
+        mode: Any,
+        use_multipart: bool | None,
+        chunk_size: int,
+        max_concurrency: int,
+    ) -> Plan[PutResult]:
+        self._keys.key(path)
+        plan = put.checked(attributes, tags, mode)
+        self._check_put(plan)
+        return put.put(
+            self._use().provider, path, file, plan, use_multipart=use_multipart, chunk_bytes=chunk_size,
+            max_concurrency=max_concurrency,
+        )  # fmt: skip
+
+    def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
+        for path in delete.paths_of(paths):
+            self._keys.key(path)
+        return delete.delete(self._use().provider, paths)
+
+    def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
+        return copy.copy(self._use().provider, from_, to, overwrite=overwrite, absent=self._absent_header())
+
+    def _plan_rename(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
+        if self._keys.key(from_) == self._keys.key(to):
+            yield from self._plan_head(from_)  # a copy onto itself and a delete would lose it
+            if not overwrite:
+                raise AlreadyExistsError(f"rename {from_!r} in {self!r}: it is there already", path=to)
+            return
+        yield from self._plan_copy(from_, to, overwrite)
+        yield from self._plan_delete(from_)
+
+    def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> Pages:
+        start = self._keys.offset(offset) if offset is not None else None
+        return Pages(self._use().provider, self._keys.list_prefix(prefix), start, delimiter=delimiter)
+
+    # -- the short cut for ranges: no plan, straight to the engine
+
+    def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Bytes:
+        """`ObjectStoreMethods.get_range`, by a shorter way."""
+        first, last = ranges.span(start, end, length)
+        if self._plain_reads and last - first <= DEFAULT_PART_BYTES:
+            return get_range(self._use().client, self._keys.key(path), first, last, self._context_of(path))
+        return super().get_range(path, start=first, end=last)
+
+    def get_range_async(
+        self, path: str, *, start: int, end: int | None = None, length: int | None = None
+    ) -> asyncio.Future[Bytes]:
+        """`ObjectStoreMethods.get_range_async`, by a shorter way."""
+        first, last = ranges.span(start, end, length)
+        if self._plain_reads and last - first <= DEFAULT_PART_BYTES:
+            return get_range_async(self._use().client, self._keys.key(path), first, last, self._context_of(path))
+        return super().get_range_async(path, start=first, end=last)
+
+    def _context_of(self, path: str) -> Context:
+        return Context(self, "get_range", path)
+
+    # -- what a store is
+
+    @property
+    def prefix(self) -> str | None:
+        """The prefix given, if any."""
+        return self._prefix_given
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The options given in Python, secrets included; not those from the environment."""
+        return dict(self._explicit)
+
+    @property
+    def client_options(self) -> dict[str, Any] | None:
+        """The client options given, if any."""
+        return dict(self._client_settings.explicit) or None
+
+    @property
+    def retry_config(self) -> Any:
+        """The retry options given, if any."""
+        return self._retry.as_config() if self._retry_given else None
+
+    @property
+    def credential_provider(self) -> Callable[[], Any] | None:
+        """The credential provider given, if any."""
+        return self._provider_given
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the store was first used here, and what throttling has come to now.
+
+        Returns:
+            Counters: `requests`, `attempts`, `retries`, `errors`, `bytes_received`, `bytes_sent`,
+            `connections_opened`, `throttled` (answers that asked to slow down). Of all stores of this endpoint and
+            bucket in the process, reads apart from writes: `read_window` and `write_window`, how many requests may be
+            in flight (0: the server has never asked to slow down); `reads_in_flight` and `writes_in_flight`;
+            `reads_waiting` and `writes_waiting` for their turn.
+        """
+        return self._use().client.stats()
+
+    def _identity(self) -> tuple[Any, ...]:
+        return (
+            self._explicit, self._prefix_given, self._client_settings.explicit, self._retry,
+            self._provider_given, self._keys.raw,
+        )  # fmt: skip
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NativeStore) and type(self) is type(other) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self), self._keys.raw))
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
+        return (), {
+            "prefix": self._prefix_given,
+            "config": self.config,
+            "client_options": self.client_options,
+            "retry_config": self.retry_config,
+            "credential_provider": self._provider_given,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = self.__getnewargs_ex__()[1]
+        return _rebuilt, (type(self), {**arguments, "raw_keys": self._keys.raw})
+
+
+def _rebuilt(kind: type[NativeStore], arguments: dict[str, Any]) -> NativeStore:
+    return kind(**arguments)
