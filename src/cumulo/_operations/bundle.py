@@ -408,13 +408,14 @@ def _requests_of(effect: Any) -> tuple[Request, ...]:
         return (effect.request,)
     if isinstance(effect, Request):
         return (effect,)
-    return tuple(effect.requests) if isinstance(effect, AnyOf) else ()
+    return effect.requests if isinstance(effect, AnyOf) else ()
 
 
 def _settled(effect: Any) -> tuple[Any, BaseException | None] | None:
     """(outcome, error) of a wait that is over; None for one that is not, and for what is no wait for requests."""
     if isinstance(effect, AnyOf):
-        return next(((request, None) for request in effect.requests if request.finished), None)
+        found = effect.settled()
+        return None if found is None else (found, None)
     if isinstance(effect, Until):
         request, over = effect.request, effect.holds()
     elif isinstance(effect, Request):
