@@ -26,7 +26,8 @@ cdef extern from "engine/engine.h" nogil:
     void cml_queue_release(cml_queue *queue)
     int cml_queue_fd(const cml_queue *queue)
     cml_node *cml_queue_take_all(cml_queue *queue)
-    bint cml_queue_wait(cml_queue *queue, int timeout_ms)
+    bint cml_queue_wait_in_turn(cml_queue *queue, int timeout_ms)
+    void cml_queue_awake(cml_queue *queue)
     void cml_queue_poke(cml_queue *queue)
 
     struct cml_buffer:
@@ -148,6 +149,7 @@ cdef extern from "engine/engine.h" nogil:
     void cml_request_set_user_data(cml_request *request, void *user_data)
     void *cml_request_user_data(const cml_request *request)
     void cml_request_submit(cml_request *request, cml_queue *queue)
+    bint cml_request_submit_and_wait(cml_request *request, cml_queue *queue, int timeout_ms)
     bint cml_request_retarget(cml_request *request, cml_queue *queue)
     void cml_request_acquire(cml_request *request)
     void cml_request_release(cml_request *request)

@@ -51,7 +51,8 @@ cdef class Queue:
     cdef bint wait(self, int timeout_ms):
         cdef bint ready
         with nogil:
-            ready = cml_queue_wait(self.c, timeout_ms)
+            ready = cml_queue_wait_in_turn(self.c, timeout_ms)
+        cml_queue_awake(self.c)
         return ready
 
     def wait_poke(self, int timeout_ms):

@@ -1,5 +1,6 @@
 /* Clients and the making of requests: everything here may run on any thread; nothing here does I/O. */
 #include "bulk.h"
+#include "loop.h"
 #include "pace.h"
 
 #include <stdlib.h>
@@ -250,12 +251,13 @@ static struct cml_shard *s_choose_shard(const struct cml_request *request) {
     return least;
 }
 
-void cml_request_submit(struct cml_request *request, struct cml_queue *queue) {
+/* False when it has no shard of its own and is under way already. */
+static bool s_give_to_shard(struct cml_request *request, struct cml_queue *queue) {
     request->queue = queue;
     cml_queue_acquire(queue);
     if (request->bulk != NULL) {
         cml_bulk_submit(request);
-        return;
+        return false;
     }
     request->shard = s_choose_shard(request);
     request->started_ns = cml_now_ns(); /* its turn, when it has to wait for one, comes by that */
@@ -265,7 +267,38 @@ void cml_request_submit(struct cml_request *request, struct cml_queue *queue) {
         atomic_fetch_add(&request->client->endpoint->runtime->cleaning_up, 1);
     }
     cml_request_acquire(request); /* the engine's reference; twin: s_finish in request.c */
+    return true;
+}
+
+void cml_request_submit(struct cml_request *request, struct cml_queue *queue) {
+    if (s_give_to_shard(request, queue)) {
+        cml_shard_post(request, CML_MSG_SUBMIT);
+    }
+}
+
+static void s_turn_until_news(struct aws_event_loop *loop, const struct cml_queue *queue, int timeout_ms) {
+    uint64_t until = cml_now_ns() + (uint64_t)timeout_ms * 1000000ull;
+    int left_ms = timeout_ms;
+    while (!cml_queue_has_news(queue) && left_ms > 0 && cml_loop_turn(loop, left_ms)) {
+        uint64_t now = cml_now_ns();
+        left_ms = now < until ? (int)((until - now + 999999) / 1000000) : 0;
+    }
+}
+
+bool cml_request_submit_and_wait(struct cml_request *request, struct cml_queue *queue, int timeout_ms) {
+    if (!s_give_to_shard(request, queue)) {
+        return cml_queue_wait_in_turn(queue, timeout_ms);
+    }
+    struct aws_event_loop *loop = request->shard->loop;
+    /* Not for a large upload: the loop's thread does its hashing and writing beside this one. */
+    bool leads = request->body_length < LARGE && cml_loop_lead(loop);
     cml_shard_post(request, CML_MSG_SUBMIT);
+    if (!leads) {
+        return cml_queue_wait_in_turn(queue, timeout_ms);
+    }
+    s_turn_until_news(loop, queue, timeout_ms);
+    cml_loop_leave(loop);
+    return cml_queue_has_news(queue);
 }
 
 void cml_request_acquire(struct cml_request *request) {

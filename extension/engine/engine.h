@@ -155,6 +155,8 @@ void cml_request_set_user_data(struct cml_request *request, void *user_data);
 void *cml_request_user_data(const struct cml_request *request);
 
 void cml_request_submit(struct cml_request *request, struct cml_queue *queue);
+/* The same and cml_queue_wait in one, which lets this thread do the loop's work while it is the only one with any. */
+bool cml_request_submit_and_wait(struct cml_request *request, struct cml_queue *queue, int timeout_ms);
 void cml_request_acquire(struct cml_request *request);
 void cml_request_release(struct cml_request *request);
 /* What take_all gave: a note of a request, with a reference for the caller. NULL for a note gone stale.

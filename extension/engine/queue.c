@@ -18,8 +18,18 @@ struct cml_queue {
     int write_fd;                    /* immutable; the same as read_fd with eventfd */
     pthread_mutex_t mutex;           /* condition queues only */
     pthread_cond_t cond;
-    bool poked; /* under mutex */
+    bool poked;                        /* under mutex */
+    bool in_turn;                      /* under mutex: the reader sleeps until it is its turn */
+    struct cml_queue *before, *behind; /* in the line, under s_turns.mutex */
 };
+
+/* Turns: of the threads that sleep in cml_queue_wait_in_turn, one at a time is woken. It holds the turn until it says
+ * cml_queue_awake; those that have news by then stand in line. */
+static struct {
+    pthread_mutex_t mutex; /* taken inside a queue's */
+    struct cml_queue *holder;
+    struct cml_queue *first, *last; /* each is referenced */
+} s_turns = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static struct cml_queue *s_queue_new(void) {
     struct cml_queue *queue = calloc(1, sizeof(*queue));
@@ -109,6 +119,58 @@ void cml_queue_release(struct cml_queue *queue) {
     }
 }
 
+/* Under both mutexes. True if the reader may be woken now. */
+static bool s_line_up(struct cml_queue *queue) {
+    if (s_turns.holder == NULL) {
+        s_turns.holder = queue;
+        return true;
+    }
+    if (s_turns.holder != queue && queue->before == NULL && s_turns.first != queue) {
+        cml_queue_acquire(queue);
+        queue->before = s_turns.last;
+        queue->behind = NULL;
+        *(s_turns.last != NULL ? &s_turns.last->behind : &s_turns.first) = queue;
+        s_turns.last = queue;
+    }
+    return false;
+}
+
+/* Under s_turns.mutex. True if it stood in line: its reference is the caller's then. */
+static bool s_leave_line(struct cml_queue *queue) {
+    if (queue->before == NULL && s_turns.first != queue) {
+        return false;
+    }
+    *(queue->before != NULL ? &queue->before->behind : &s_turns.first) = queue->behind;
+    *(queue->behind != NULL ? &queue->behind->before : &s_turns.last) = queue->before;
+    queue->before = queue->behind = NULL;
+    return true;
+}
+
+void cml_queue_awake(struct cml_queue *queue) {
+    struct cml_queue *next = NULL;
+    pthread_mutex_lock(&s_turns.mutex);
+    bool lined_up = s_leave_line(queue);
+    if (s_turns.holder == queue) {
+        next = s_turns.holder = s_turns.first;
+        if (next != NULL) {
+            s_leave_line(next);
+        }
+    }
+    pthread_mutex_unlock(&s_turns.mutex);
+    if (next != NULL) {
+        pthread_cond_signal(&next->cond);
+        cml_queue_release(next);
+    }
+    if (lined_up) {
+        cml_queue_release(queue); /* never the last: the caller has one */
+    }
+}
+
+void cml_queue_after_fork_in_child(void) {
+    pthread_mutex_init(&s_turns.mutex, NULL);
+    s_turns.holder = s_turns.first = s_turns.last = NULL;
+}
+
 int cml_queue_fd(const struct cml_queue *queue) {
     return queue->read_fd;
 }
@@ -125,8 +187,16 @@ void cml_queue_poke(struct cml_queue *queue) {
      * reference on the queue, so it is still there. */
     pthread_mutex_lock(&queue->mutex);
     queue->poked = true;
+    bool now = true;
+    if (queue->in_turn) {
+        pthread_mutex_lock(&s_turns.mutex);
+        now = s_line_up(queue);
+        pthread_mutex_unlock(&s_turns.mutex);
+    }
     pthread_mutex_unlock(&queue->mutex);
-    pthread_cond_signal(&queue->cond);
+    if (now) {
+        pthread_cond_signal(&queue->cond);
+    }
 }
 
 void cml_queue_push(struct cml_queue *queue, struct cml_node *node) {
@@ -177,18 +247,31 @@ static struct timespec s_deadline(int timeout_ms) {
     return at;
 }
 
-bool cml_queue_wait(struct cml_queue *queue, int timeout_ms) {
-    if (atomic_load_explicit(&queue->head, memory_order_acquire) != NULL) {
+bool cml_queue_has_news(const struct cml_queue *queue) {
+    return atomic_load_explicit(&queue->head, memory_order_acquire) != NULL;
+}
+
+static bool s_wait(struct cml_queue *queue, int timeout_ms, bool in_turn) {
+    if (cml_queue_has_news(queue)) {
         return true;
     }
     struct timespec at = s_deadline(timeout_ms);
     pthread_mutex_lock(&queue->mutex);
-    while (!queue->poked && atomic_load_explicit(&queue->head, memory_order_acquire) == NULL) {
+    queue->in_turn = in_turn;
+    while (!queue->poked && !cml_queue_has_news(queue)) {
         if (pthread_cond_timedwait(&queue->cond, &queue->mutex, &at) == ETIMEDOUT) {
             break;
         }
     }
-    queue->poked = false;
+    queue->poked = queue->in_turn = false;
     pthread_mutex_unlock(&queue->mutex);
-    return atomic_load_explicit(&queue->head, memory_order_acquire) != NULL;
+    return cml_queue_has_news(queue);
+}
+
+bool cml_queue_wait(struct cml_queue *queue, int timeout_ms) {
+    return s_wait(queue, timeout_ms, false);
+}
+
+bool cml_queue_wait_in_turn(struct cml_queue *queue, int timeout_ms) {
+    return s_wait(queue, timeout_ms, true);
 }

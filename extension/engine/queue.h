@@ -29,10 +29,17 @@ void cml_queue_release(struct cml_queue *queue);
 int cml_queue_fd(const struct cml_queue *queue); /* becomes readable on a wake; -1 for a condition queue */
 
 void cml_queue_push(struct cml_queue *queue, struct cml_node *node);
+bool cml_queue_has_news(const struct cml_queue *queue);
 struct cml_node *cml_queue_take_all(struct cml_queue *queue); /* oldest first, linked by next */
 
 /* Waits until the queue is not empty, it is poked, or timeout_ms passed. True if there is something to take. */
 bool cml_queue_wait(struct cml_queue *queue, int timeout_ms);
+/* The same for threads that on waking all want one lock, such as an interpreter's: they are woken one after another. Once
+ * this thread has the lock, or goes on without, it says cml_queue_awake, and the next one is woken. Whoever is late with
+ * that holds the others up for no longer than their timeout. */
+bool cml_queue_wait_in_turn(struct cml_queue *queue, int timeout_ms);
+void cml_queue_awake(struct cml_queue *queue);
+void cml_queue_after_fork_in_child(void); /* before the child uses any queue */
 void cml_queue_poke(struct cml_queue *queue); /* wakes the reader without a node */
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "bulk.h"
 #include "log.h"
+#include "loop.h"
 
 #include <aws/checksums/checksums.h>
 #include <aws/common/clock.h>
@@ -67,6 +68,7 @@ static void s_shard_init(struct cml_shard *shard, struct cml_runtime *runtime, u
     shard->index = index;
     atomic_init(&shard->inbox, NULL);
     atomic_init(&shard->in_flight, 0);
+    cml_loop_set_busy(shard->loop, &shard->in_flight);
     aws_task_init(&shard->inbox_task, _on_inbox, shard, "cumulo_inbox");
     aws_task_init(&shard->sweep_task, _on_sweep, shard, "cumulo_sweep");
     cml_link_init(&shard->live);
@@ -76,8 +78,7 @@ static void s_shard_init(struct cml_shard *shard, struct cml_runtime *runtime, u
 }
 
 static int s_runtime_fill(struct cml_runtime *runtime, const struct cml_runtime_options *options) {
-    struct aws_event_loop_group_options loops = {.loop_count = (uint16_t)options->threads};
-    runtime->loops = aws_event_loop_group_new(runtime->alloc, &loops);
+    runtime->loops = cml_loops_new(runtime->alloc, (uint16_t)options->threads);
     if (runtime->loops == NULL) {
         return AWS_OP_ERR;
     }
@@ -151,6 +152,7 @@ void cml_runtime_after_fork_in_child(void) {
     atomic_fetch_add(&s_generation, 1);
     cml_pool_set_idle_hook(NULL);
     atomic_store(&s_trimming, false);
+    cml_queue_after_fork_in_child();
     cml_runtime = NULL; /* leaked on purpose: its loops, descriptors and threads are the parent's */
     s_forked = s_library_ready;
     cml_bulk_after_fork_in_child();

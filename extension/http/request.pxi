@@ -98,19 +98,26 @@ cdef class Request:
 
     cpdef submit(self, Queue queue):
         """Start. News goes to `queue`; `waiter` is called when it is drained."""
-        if self.generation != cml_runtime_generation():
-            raise RuntimeError("this request was made before a fork")
-        queue = self.queue = _read_queue(queue)
-        if _exiting and queue.is_deaf():
+        if not self.begin(queue):
             return
-        _refuse_at_exit()
-        self.submitted = True
-        _pinned.add(self)
+        queue = self.queue
         if self.is_bulk:  # it opens files
             with nogil:
                 cml_request_submit(self.c, queue.c)
         else:
             cml_request_submit(self.c, queue.c)
+
+    cdef bint begin(self, Queue queue) except -1:
+        # All of a submission but the engine's part; false when it is not to be sent at all.
+        if self.generation != cml_runtime_generation():
+            raise RuntimeError("this request was made before a fork")
+        queue = self.queue = _read_queue(queue)
+        if _exiting and queue.is_deaf():
+            return False
+        _refuse_at_exit()
+        self.submitted = True
+        _pinned.add(self)
+        return True
 
     cpdef retarget(self, Queue queue):
         """News goes to another queue from now on. Look at the progress once more after this."""
@@ -130,8 +137,17 @@ cdef class Request:
 
     def perform(self, bint headers_only=False):
         """Submit and wait on this thread; Ctrl-C stops the transfer. Raises what the error factory makes."""
-        self.submit(_thread_queue())
-        self.wait(headers_only)
+        cdef Queue queue = _thread_queue()
+        cdef bint news = False
+        if self.begin(queue):
+            queue = self.queue
+            with nogil:
+                news = cml_request_submit_and_wait(self.c, queue.c, 50)
+            cml_queue_awake(queue.c)
+        if news:
+            queue.drain()
+        if not self.ended:
+            self.wait(headers_only)
         self.raise_if_failed()
         return self
 
