@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from engine cimport *
 
 import atexit
-import base64
+import binascii
 import collections
 import os
 import resource

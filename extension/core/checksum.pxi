@@ -24,7 +24,7 @@ def checksum(str algorithm not None, body, file):
             _add_file(sum, file[0].fileno(), file[1], file[2])
     finally:
         size = cml_checksum_end(sum, digest)
-    return base64.b64encode(digest[:size]).decode("ascii")
+    return binascii.b2a_base64(digest[:size], newline=False).decode("ascii")
 
 
 cdef int _add_buffer(cml_sum *sum, body) except -1:

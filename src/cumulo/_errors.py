@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-from html import unescape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import exceptions as e
@@ -107,12 +106,12 @@ _FILE_HINTS: dict[int, str] = {
     errno.EACCES: "; check the permissions of the folder",
 }
 
-_TAG = {name: re.compile(rb"<" + name.encode() + rb">([^<]*)</") for name in ("Code", "Message", "RequestId", "Region")}
-
 
 def xml_field(body: bytes | Bytes, name: str) -> str | None:
     """The text of the first element of that name in an S3 error document."""
-    found = _TAG[name].search(body)
+    from html import unescape  # here, since most programs never need it
+
+    found = re.search(rb"<%b>([^<]*)</" % name.encode(), body)
     return unescape(found.group(1).decode("utf-8", "replace")).strip() if found else None
 
 

@@ -6,8 +6,6 @@ memory, and what Python holds is counted but never waited for, so nothing can de
 
 from __future__ import annotations
 
-import logging
-
 from cumulo import _native
 
 __all__ = ["configure", "enable_logging", "stats"]
@@ -42,10 +40,12 @@ def stats() -> dict[str, int]:
     return _native.runtime_stats()
 
 
-def enable_logging(level: int = logging.INFO) -> None:
+def enable_logging(level: int = 20) -> None:
     """Send the engine's events to the `cumulo` logger: retries and failures (INFO), lost connections (WARNING), more
     (DEBUG). `level` 0 ends it. Lines name methods, hosts and keys; never queries, header values or secrets.
 
     Until this is called, logging costs nothing. A forked child starts with it off.
     """
+    import logging  # here: it takes as long to import as the rest of the package
+
     _native.enable_logging(level, logging.getLogger("cumulo"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 RangeSpec: TypeAlias = tuple[str, int, int]
@@ -77,14 +76,14 @@ def _number(name: str, value: object) -> int:
     return number
 
 
-@dataclass
-class Group:
+class Group:  # a dataclass would cost each program that imports cumulo the import of `inspect`
     """Ranges that one request fetches: (start, end) of the whole, and each range with its place in the result."""
 
-    start: int
-    end: int
-    members: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
-    """(start, end, index), by start."""
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.members: list[tuple[int, int, int]] = []
+        """(start, end, index), by start."""
 
     @property
     def disjoint(self) -> bool:
