@@ -6,12 +6,7 @@ for other futures of this module.
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
-=======
-from collections.abc import Sequence
->>>>>>> fcab07f (Import logging, dataclasses, futures and html when they are first used)
 from typing import TYPE_CHECKING
 
 from cumulo.store._base import (
@@ -23,12 +18,9 @@ from cumulo.store._base import (
 )
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from ._many import Content, FutureStream, GetItem, PutItem
-=======
     from concurrent.futures import Future
 
->>>>>>> fcab07f (Import logging, dataclasses, futures and html when they are first used)
+    from ._many import Content, FutureStream, GetItem, PutItem
     from ._native import Bytes
     from ._result import GetResult
     from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import Plan, Start, Until
@@ -70,6 +69,8 @@ def _http_date(what: str, value: object) -> str:
         raise TypeError(f"{what} must be a datetime, not {type(value).__name__}")
     if value.tzinfo is None:
         raise ValueError(f"{what} must have a time zone, such as datetime.timezone.utc")
+    from email.utils import format_datetime  # here: it takes long to import
+
     return format_datetime(value.astimezone(timezone.utc), usegmt=True)
 
 
