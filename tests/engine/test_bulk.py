@@ -68,7 +68,7 @@ def test_what_is_under_way_belongs_to_the_parent(fault_server: FaultServer, clie
             assert got.error == "forked"
             got.cancel()
             with pytest.raises(RuntimeError):
-                bulk_get(client)
+                bulk_get(client).perform()
 
         in_child(child)
         got.cancel()
@@ -86,7 +86,7 @@ def test_threads_and_memory_are_given_back(fault_server: FaultServer) -> None:
     bulk_get(make_client(fault_server.url)).perform()
     before = threads()
     for number in range(8):
-        bulk_get(make_client(fault_server.url, key=f"own-{number}")).perform()
+        bulk_get(make_client(fault_server.url, idle_timeout_ms=30_000 + number)).perform()
     fault_server.wait_for(lambda: threads() <= before + 8)
 
 

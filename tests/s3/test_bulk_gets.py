@@ -20,6 +20,7 @@ from cumulo.exceptions import (
     ConnectionFailedError,
     LocalFileError,
     NotFoundError,
+    ObjectChangedError,
     PermissionDeniedError,
     PreconditionError,
     ServerError,
@@ -176,6 +177,50 @@ def test_an_object_that_changes(fault_server: FaultServer, crt: S3Store) -> None
     fault_server.script(PATH, [first, second])
     with pytest.raises(PreconditionError):
         sync.run(fetch(crt, first.current_etag, len(DATA)))
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_through_the_store(fault_server: FaultServer, crt: S3Store, how: str) -> None:
+    content = Object(DATA, checksums=["crc64nvme"])
+    fault_server.script(PATH, content)
+    target = bytearray(len(DATA))
+    if how == "sync":
+        got = crt.get("key").bytes()
+        crt.get_into("key", target)
+    elif how == "futures":
+        got = crt.futures.get("key").result(60).bytes_future().result(60)
+        crt.futures.get_into("key", target).result(60)
+    else:
+
+        async def main() -> Bytes:
+            await crt.get_into_async("key", target)
+            return await (await crt.get_async("key")).bytes_async()
+
+        got = asyncio.run(main())
+    assert got == DATA
+    assert target == DATA
+    assert any("CRTS3" in (each.header("user-agent") or "") for each in fault_server.requests)
+
+
+def test_a_server_that_ignores_ranges(fault_server: FaultServer, crt: S3Store) -> None:
+    fault_server.script(PATH, Object(DATA, ranges="ignored"))
+    assert crt.get("key").bytes() == DATA
+
+
+def test_an_object_that_is_replaced_names_both_etags(fault_server: FaultServer, crt: S3Store) -> None:
+    first, second = Object(DATA), Object(DATA[::-1])
+    fault_server.script(PATH, [first, first, second])
+    with pytest.raises(ObjectChangedError) as caught:
+        crt.get("key").bytes()
+    assert first.current_etag in str(caught.value)
+    assert second.current_etag in str(caught.value)
+
+
+def test_a_checksum_that_does_not_fit(fault_server: FaultServer, crt: S3Store) -> None:
+    content = Object(DATA, checksums=["crc64nvme"])
+    fault_server.script(PATH, [content, Faulty(content, Flip(1000))])
+    with pytest.raises(ChecksumError):
+        crt.get("key").bytes()
 
 
 def _stuck(content: Object) -> Step:

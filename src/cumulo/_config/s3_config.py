@@ -37,9 +37,9 @@ class S3Config(TypedDict, total=False):
 
     bulk_client: str
     """What carries out large transfers: `"engine"`, cumulo's own part scheduler; `"crt"`, the AWS CRT's S3 client,
-    where it can do the job; `"auto"` (default), for each kind of job the faster of the two as measured. Where the
-    other one must be used in spite of `"crt"`: stores with a `timeout`, an IPv6 address as endpoint, puts with an
-    ETag condition. With `"crt"` the hash of the payload is not signed on plain HTTP."""
+    where it can do the job; `"auto"` (default), the better of the two for each kind of job, at present the engine.
+    Stores with a `timeout` or an IPv6 address as endpoint, and puts with an ETag condition, use the engine in spite of
+    `"crt"`. With `"crt"` the hash of the payload is not signed on plain HTTP."""
 
     checksum_algorithm: S3ChecksumAlgorithm | str
     """The checksum to send with each object, which the server verifies and stores: `"SHA256"`, `"CRC64NVME"` or

@@ -17,8 +17,11 @@ from cumulo._drivers.effects import AnyOf, Plan, Start, Until
 from cumulo._native import Request, combine_digests
 from cumulo.exceptions import BaseError, ChecksumError, ObjectChangedError, PreconditionError
 
+from . import bulk
+
 if TYPE_CHECKING:
     from cumulo._providers.base import Provider
+    from cumulo._providers.s3_bulk import S3Bulk
 
     from .get import Wanted
 
@@ -73,6 +76,25 @@ class Source:
         return self._provider.get_part(
             self._path, self._wanted.version, self.etag, (at, at + length), digest=digest, sink=sink
         )
+
+    @property
+    def bulk(self) -> S3Bulk | None:
+        """What is to fetch all of it in the engine's place, if anything is."""
+        client = self._provider.bulk
+        return client if client is not None and client.takes("get") else None
+
+    def bulk_request(self, client: S3Bulk, part_bytes: int, most: int) -> Request:
+        """All of the content, as a job of the bulk client."""
+        assert self.etag is not None
+        span = (self._start, self._start + self.size)
+        return client.get(
+            self._path, self._wanted.version, self.etag, span, part_bytes=part_bytes, most=most,
+            expected=self._announced, foreign=True,
+        )  # fmt: skip
+
+    def again(self) -> Request:
+        """All of the content in one response."""
+        return self._provider.get(self._path, self._wanted)
 
     def check(self, part: Request) -> None:
         """Raises if a part is of another object than the first."""
@@ -138,6 +160,9 @@ class Filling:
     def run(self, *, fed: bool) -> Plan[None]:
         """Fetch it all. `fed`: the first part has its room already. When this raises, nothing is written any more."""
         source = self._source
+        if source.bulk is not None:
+            yield from self._in_bulk(source.bulk)
+            return
         length = min(self._part, source.size)
         digest = source.begin(length)
         try:
@@ -150,6 +175,29 @@ class Filling:
                 source.verify(digest, [self._sums[at] for at in sorted(self._sums)])
         finally:
             self._stop()
+
+    def _in_bulk(self, client: S3Bulk) -> Plan[None]:
+        source = self._source
+        source.first.cancel()  # what it has brought is fetched once more: the memory is the job's
+        request = source.bulk_request(client, self._part, self._most)
+        self._room(request, 0, source.size)
+        try:
+            yield from bulk.perform(client, request)
+        except BaseError as error:
+            if request.error != "wrong_range":
+                raise (yield from source.explained(error)) from None
+            request = yield from self._in_one(source.again())
+        source.check(request)
+
+    def _in_one(self, request: Request) -> Plan[Request]:
+        """From a server that serves no parts."""
+        self._room(request, 0, self._source.size)
+        yield Start(request)
+        try:
+            yield Until(request)
+        finally:
+            request.cancel()
+        return request
 
     def _stop(self) -> None:
         for wait in self._under_way:
