@@ -97,6 +97,7 @@ cdef extern from "engine/engine.h" nogil:
         const char *proxy_password
         uint32_t max_connections
         uint32_t max_idle
+        bint in_order
         uint32_t connect_timeout_ms
         uint32_t idle_timeout_ms
         uint64_t stall_timeout_ms

@@ -98,7 +98,7 @@ static struct aws_s3_client *s_s3_client_new(struct cml_client *client) {
     };
     struct aws_s3_client_config config = {
         .max_active_connections_override = s_connections(endpoint),
-        .client_bootstrap = runtime->bootstrap,
+        .client_bootstrap = runtime->resolvers[CML_SPREAD].bootstrap,
         .tls_mode = endpoint->tls ? AWS_MR_TLS_ENABLED : AWS_MR_TLS_DISABLED,
         .tls_connection_options = endpoint->tls ? &endpoint->tls_options : NULL,
         .signing_config = &signing,

@@ -120,6 +120,7 @@ static struct cml_endpoint *s_new(const struct cml_client_options *options) {
     endpoint->proxy_user = s_copy(options->proxy_user);
     endpoint->proxy_password = s_copy(options->proxy_password);
     endpoint->proxy_port = options->proxy_port;
+    endpoint->order = options->in_order ? CML_IN_ORDER : CML_SPREAD;
     endpoint->connect_timeout_ms = options->connect_timeout_ms;
     endpoint->idle_timeout_ms = options->idle_timeout_ms;
     s_init_shards(endpoint, runtime, options->max_connections > 0 ? options->max_connections : 1, options->max_idle);
@@ -179,6 +180,8 @@ static void _on_connection_shutdown(struct aws_http_connection *http, int error_
     }
 }
 
+static void s_dial(struct cml_connection *connection);
+
 /* What a plain port does: it takes the ClientHello for nonsense, says so in plain text, which s2n reads as the head of a
  * long record, and closes. */
 static bool s_never_shook_hands(const struct cml_endpoint *endpoint) {
@@ -188,9 +191,6 @@ static bool s_never_shook_hands(const struct cml_endpoint *endpoint) {
 
 static void s_connect_failed(struct cml_connection *connection, int error_code) {
     struct cml_endpoint_shard *home = connection->home;
-    CML_LOG(CML_LOG_WARN, "no connection to %s:%u: %s", home->endpoint->host, home->endpoint->port,
-            aws_error_name(error_code));
-    home->connecting[connection->windowed]--;
     int error = cml_error_from_crt(error_code, true);
     if (error != CML_ERR_DNS) {
         atomic_store_explicit(&home->endpoint->found, true, memory_order_relaxed);
@@ -198,6 +198,15 @@ static void s_connect_failed(struct cml_connection *connection, int error_code) 
                atomic_load_explicit(&home->endpoint->found, memory_order_relaxed)) {
         error = CML_ERR_CONNECT; /* the resolver has addresses, and all of them have just refused others */
     }
+    if (cml_resolver_has_another(connection, error_code)) {
+        CML_LOG(CML_LOG_INFO, "an address of %s:%u: %s: trying another", home->endpoint->host, home->endpoint->port,
+                aws_error_name(error_code));
+        s_dial(connection);
+        return;
+    }
+    CML_LOG(CML_LOG_WARN, "no connection to %s:%u: %s", home->endpoint->host, home->endpoint->port,
+            aws_error_name(error_code));
+    home->connecting[connection->windowed]--;
     if (error_code == AWS_IO_SOCKET_CLOSED && s_never_shook_hands(home->endpoint)) {
         error = CML_ERR_TLS;
     }
@@ -333,7 +342,13 @@ void cml_endpoint_connect(struct cml_endpoint_shard *home, bool windowed) {
     home->connecting[windowed]++;
     home->shard->connections++;
     cml_live_add(CML_LIVE_CONNECTIONS, 1);
+    s_dial(connection);
+}
 
+static void s_dial(struct cml_connection *connection) {
+    struct cml_endpoint_shard *home = connection->home;
+    struct cml_endpoint *endpoint = home->endpoint;
+    cml_resolver_begin(connection);
     struct aws_socket_options socket = {
         .type = AWS_SOCKET_STREAM,
         .domain = AWS_SOCKET_IPV4,
@@ -346,7 +361,7 @@ void cml_endpoint_connect(struct cml_endpoint_shard *home, bool windowed) {
     struct aws_http_proxy_options proxy;
     struct aws_http_client_connection_options options = AWS_HTTP_CLIENT_CONNECTION_OPTIONS_INIT;
     options.allocator = endpoint->runtime->alloc;
-    options.bootstrap = endpoint->runtime->bootstrap;
+    options.bootstrap = endpoint->runtime->resolvers[endpoint->order].bootstrap;
     options.host_name = aws_byte_cursor_from_c_str(endpoint->host);
     options.port = endpoint->port;
     options.socket_options = &socket;
@@ -364,8 +379,8 @@ void cml_endpoint_connect(struct cml_endpoint_shard *home, bool windowed) {
         options.proxy_options = &proxy;
     }
     options.http1_options = &http1;
-    options.manual_window_management = windowed;
-    options.initial_window_size = windowed ? CML_SPILL_BYTES : SIZE_MAX;
+    options.manual_window_management = connection->windowed;
+    options.initial_window_size = connection->windowed ? CML_SPILL_BYTES : SIZE_MAX;
     options.requested_event_loop = home->shard->loop;
     options.user_data = connection;
     options.on_setup = _on_connection_setup;

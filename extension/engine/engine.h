@@ -81,6 +81,7 @@ struct cml_client_options {
     const char *proxy_password;
     uint32_t max_connections;
     uint32_t max_idle; /* idle connections kept; UINT32_MAX for as many as there are */
+    bool in_order; /* the first address of the host's name that works, not all of them in turn */
     uint32_t connect_timeout_ms;
     uint32_t idle_timeout_ms;
     uint64_t stall_timeout_ms; /* 0 for none */

@@ -66,11 +66,15 @@ struct cml_shard {
     bool pumping;
 };
 
+enum cml_order { CML_SPREAD, CML_IN_ORDER }; /* of a host's addresses, for new connections */
+
 struct cml_runtime {
     struct aws_allocator *alloc;
     struct aws_event_loop_group *loops;
-    struct aws_host_resolver *resolver;
-    struct aws_client_bootstrap *bootstrap;
+    struct cml_resolver {
+        struct aws_host_resolver *crt;
+        struct aws_client_bootstrap *bootstrap;
+    } resolvers[2]; /* by enum cml_order */
     struct cml_shard *shards;
     uint32_t shard_count;
     uint32_t connections_per_shard;
@@ -98,6 +102,7 @@ struct cml_connection {
     struct cml_endpoint_shard *home;
     struct aws_http_connection *http;
     int tls_error; /* why the handshake failed */
+    uint32_t tries, addresses, skipped; /* resolver.c: addresses tried and to try, and where it began */
     struct cml_request *current; /* borrowed: the request holds the connection while it uses it */
     struct cml_link idle_link;
     uint64_t born_ns, idle_since_ns;
@@ -137,6 +142,7 @@ struct cml_endpoint {
     struct aws_tls_ctx *proxy_tls_ctx;
     struct aws_tls_connection_options proxy_tls_options;
     bool proxy_tls;
+    enum cml_order order;
     uint32_t connect_timeout_ms, idle_timeout_ms;
     uint32_t shard_count; /* how many of the runtime's shards it uses */
     atomic_bool found; /* the host's name has led to an address */
@@ -161,6 +167,14 @@ void cml_endpoint_connect(struct cml_endpoint_shard *home, bool windowed);
 void cml_endpoint_now_idle(struct cml_connection *connection);
 void cml_endpoint_connection_gone(struct cml_connection *connection);
 bool cml_endpoint_wait_for_descriptors(struct cml_endpoint_shard *home);
+
+/* resolver.c */
+int cml_resolvers_start(struct cml_runtime *runtime); /* AWS_OP_SUCCESS or AWS_OP_ERR */
+void cml_resolvers_drop(struct cml_runtime *runtime);
+void cml_resolvers_after_fork_in_child(void);
+void cml_resolver_begin(struct cml_connection *connection);
+/* After a failure to connect: whether the host has an address that this connection has not tried. */
+bool cml_resolver_has_another(struct cml_connection *connection, int error_code);
 
 /* ---- client ---- */
 struct cml_client {

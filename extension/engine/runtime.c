@@ -13,7 +13,6 @@
 #include <aws/common/thread.h>
 #include <aws/http/http.h>
 #include <aws/io/channel.h>
-#include <aws/io/host_resolver.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -82,23 +81,11 @@ static int s_runtime_fill(struct cml_runtime *runtime, const struct cml_runtime_
     if (runtime->loops == NULL) {
         return AWS_OP_ERR;
     }
-    struct aws_host_resolver_default_options resolver = {.max_entries = 64, .el_group = runtime->loops};
-    runtime->resolver = aws_host_resolver_new_default(runtime->alloc, &resolver);
-    if (runtime->resolver == NULL) {
-        return AWS_OP_ERR;
-    }
-    struct aws_client_bootstrap_options bootstrap = {
-        .event_loop_group = runtime->loops,
-        .host_resolver = runtime->resolver,
-    };
-    runtime->bootstrap = aws_client_bootstrap_new(runtime->alloc, &bootstrap);
-    return runtime->bootstrap != NULL ? AWS_OP_SUCCESS : AWS_OP_ERR;
+    return cml_resolvers_start(runtime);
 }
 
 static void s_runtime_drop_partial(struct cml_runtime *runtime) {
-    if (runtime->resolver != NULL) {
-        aws_host_resolver_release(runtime->resolver);
-    }
+    cml_resolvers_drop(runtime);
     if (runtime->loops != NULL) {
         aws_event_loop_group_release(runtime->loops);
     }
@@ -156,6 +143,7 @@ void cml_runtime_after_fork_in_child(void) {
     cml_runtime = NULL; /* leaked on purpose: its loops, descriptors and threads are the parent's */
     s_forked = s_library_ready;
     cml_bulk_after_fork_in_child();
+    cml_resolvers_after_fork_in_child();
     cml_pool_reset_after_fork();
     cml_live_reset_after_fork();
     cml_log_reset_after_fork();

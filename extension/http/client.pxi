@@ -9,7 +9,7 @@ cdef class Client:
     def __cinit__(self, *, key, pace_key=None, host, port, tls, host_header, base=b"/", headers=(), tls_verify=True,
                   ca_pem=None, proxy_host=None, proxy_port=0, proxy_tls=False, proxy_ca_pem=None, proxy_user=None,
                   proxy_password=None,
-                  max_connections, max_idle=0xFFFFFFFF, connect_timeout_ms, idle_timeout_ms,
+                  max_connections, max_idle=0xFFFFFFFF, bint in_order=False, connect_timeout_ms, idle_timeout_ms,
                   stall_timeout_ms, total_timeout_ms,
                   max_retries, retry_timeout_ms, backoff_init_ms, backoff_max_ms, backoff_base,
                   region=None, service="s3", sign_payload=False, auth="sigv4", Credentials credentials=None):
@@ -34,6 +34,7 @@ cdef class Client:
         options.proxy_password = _text(proxy_password, kept)
         options.max_connections = max_connections
         options.max_idle = max_idle
+        options.in_order = in_order
         options.connect_timeout_ms = connect_timeout_ms
         options.idle_timeout_ms = idle_timeout_ms
         options.stall_timeout_ms = stall_timeout_ms

@@ -201,6 +201,7 @@ class Client:
         proxy_password: str | bytes | None = None,
         max_connections: int,
         max_idle: int = 0xFFFFFFFF,
+        in_order: bool = False,
         connect_timeout_ms: int,
         idle_timeout_ms: int,
         stall_timeout_ms: int,

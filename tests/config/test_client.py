@@ -22,10 +22,9 @@ BOOLEANS = [
 DURATIONS = ["connect_timeout", "pool_idle_timeout", "read_timeout", "timeout"]
 
 
-def test_addresses_are_always_randomized():
-    assert resolve_client({"randomize_addresses": True}, {}).randomize_addresses
-    with pytest.raises(NotSupportedError, match="randomize_addresses"):
-        resolve_client({"randomize_addresses": False}, {})
+def test_addresses_are_randomized_unless_told_otherwise():
+    assert resolve_client({}, {}).randomize_addresses
+    assert not resolve_client({"randomize_addresses": False}, {}).randomize_addresses
 
 
 def test_defaults():

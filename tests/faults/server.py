@@ -183,9 +183,9 @@ class FaultServer:
         """`http://127.0.0.1:port`."""
         return self.url_at("127.0.0.1")
 
-    def url_at(self, host: str) -> str:
-        """The same server by plain HTTP on another loopback address, such as 127.0.0.2 or ::1."""
-        return self._listen(host, "http")
+    def url_at(self, host: str, port: int = 0) -> str:
+        """The same server by plain HTTP on another loopback address, such as 127.0.0.2 or ::1; on any port if 0."""
+        return self._listen(host, "http", port)
 
     def tls_url(self, certificate: Certificate = "valid", host: str = "127.0.0.1") -> str:
         """The same server over TLS with this certificate; trust `ca_file` to accept the valid one."""
@@ -291,12 +291,12 @@ class FaultServer:
         url = url or self.url
         return next(each for each in self._listeners.values() if each.url == url)
 
-    def _listen(self, host: str, kind: Literal["http"] | Certificate) -> str:
+    def _listen(self, host: str, kind: Literal["http"] | Certificate, port: int = 0) -> str:
         with self._lock:
             listener = self._listeners.get((host, kind))
             if listener is None:
                 context = None if kind == "http" else self.authority.context(kind)
-                listener = _Listener(host, "https" if context else "http", context, _bound(host, 0))
+                listener = _Listener(host, "https" if context else "http", context, _bound(host, port))
                 self._call(self._start(listener))
                 self._listeners[host, kind] = listener
             return listener.url

@@ -62,8 +62,8 @@ async def test_fewer_and_fewer_are_refused(fault_server: FaultServer, refusal: R
     await read_all([store], 300)
     burst, busy.refused = busy.refused, 0
     await read_all([store], 300)
-    assert burst > 100
-    assert busy.refused < 100
+    assert burst > 20
+    assert busy.refused < 100  # AIMD goes on looking for more: about one in fourteen
     stats = store.stats()
     assert 1 <= stats["read_window"] <= 12
     assert stats["throttled"] == burst + busy.refused
@@ -75,7 +75,7 @@ async def test_stores_of_a_bucket_share(fault_server: FaultServer) -> None:
     fault_server.script("/bucket/key", busy)
     stores = [store_of(fault_server, client_options={"user_agent": f"store {i}"}) for i in range(3)]
     await read_all(stores[:1], 200)
-    assert busy.refused > 50
+    assert busy.refused > 20
     busy.refused = 0
     await read_all(stores[1:], 200)
     assert busy.refused < 60  # they began where the first had come to

@@ -46,8 +46,8 @@ class ClientConfig(TypedDict, total=False):
     """
 
     connect_timeout: str | timedelta | float
-    """How long opening a connection may take, TLS included, before it counts as failed and is tried again.
-    Default: 5 seconds."""
+    """How long opening a connection to an address may take, TLS included, before it counts as failed and another is
+    tried, or the same again. Default: 5 seconds."""
 
     default_content_type: str
     """The `Content-Type` of objects that are put without one. Default: none is sent, and the server picks its own."""
@@ -101,7 +101,9 @@ class ClientConfig(TypedDict, total=False):
     it has no effect."""
 
     randomize_addresses: bool
-    """Spread connections over all addresses of the host's name. Default: True."""
+    """Spread connections over all addresses of the host's name, whatever their order. Default: True. False: the first
+    in the name server's order that works. Either way an address that takes no connection is left aside for a while,
+    and the others are tried before a request fails."""
 
     read_timeout: str | timedelta | float
     """How long a request may go without a byte sent or received before it is cut off and tried again; what was
@@ -228,8 +230,6 @@ def resolve_client(
 def _check(values: Mapping[str, Any]) -> None:
     if values.get("http2_only"):
         raise NotSupportedError("http2_only: this client speaks HTTP/1.1, and can't be limited to HTTP/2")
-    if values.get("randomize_addresses") is False:
-        raise NotSupportedError("randomize_addresses: connections always spread over a host's addresses")
     if values.get("proxy_url"):
         parse_proxy_url(values["proxy_url"], "proxy_url")
     if values.get("connect_timeout") == 0:

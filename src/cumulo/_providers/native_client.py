@@ -60,6 +60,7 @@ def make_client(
         "tls_verify": not client.allow_invalid_certificates,
         "ca_pem": _trusted(client),
         "max_connections": client.max_connections,
+        "in_order": not client.randomize_addresses,
         "connect_timeout_ms": milliseconds(client.connect_timeout_s),
         "idle_timeout_ms": milliseconds(client.pool_idle_timeout_s),
     }
