@@ -11,6 +11,8 @@ from . import memory, reads, writes
 from .loops import IN_FLIGHT
 from .workload import Case, Target
 
+CAPPED = 256 * 1024 * 1024
+
 _CASES = [
     Case(
         "ranges-asyncio",
@@ -61,9 +63,33 @@ _CASES = [
         Target(peak=None),
     ),
     Case("stream-1gib", "1 GiB streamed", reads.big_stream, Target(wall=1.3, cpu=1.0)),
+    Case("get-1gib-tls", "1 GiB get().bytes() over TLS", partial(reads.big_bytes, tls=True), Target(1.2, 1.0), 1024),
+    Case("stream-1gib-tls", "1 GiB streamed over TLS", partial(reads.big_stream, tls=True), Target(1.2, 1.0)),
+    Case(
+        "get-capped",
+        "256 MiB get().bytes(), 40 MB/s a connection",
+        partial(reads.big_bytes, size=CAPPED, capped=True),
+        Target(wall=8.0),
+        asked_mib=256,
+    ),
+    Case(
+        "stream-capped",
+        "256 MiB streamed, 40 MB/s a connection",
+        partial(reads.big_stream, size=CAPPED, capped=True),
+        Target(wall=8.0),
+    ),
     Case("put-16kib", "put 16 KiB, asyncio, 64 in flight", writes.put_asyncio, Target(wall=1.5, cpu=2.0)),
     Case("put-512mib", "put 512 MiB from memory", writes.put_memory, Target(wall=1.0, cpu=0.5)),
+    Case("put-512mib-tls", "put 512 MiB from memory over TLS", partial(writes.put_memory, tls=True), Target(1.0, 0.67)),
+    Case("put-iterator", "put 512 MiB from an iterator", writes.put_iterator, Target(1.0, 0.67)),
+    Case(
+        "put-iterator-tls",
+        "put 512 MiB from an iterator over TLS",
+        partial(writes.put_iterator, tls=True),
+        Target(1.0, 0.67),
+    ),
     Case("put-1gib-file", "put 1 GiB from a file", writes.put_file, Target(wall=1.0, cpu=0.5)),
+    Case("put-1gib-file-tls", "put 1 GiB from a file over TLS", partial(writes.put_file, tls=True), Target(1.0, 0.67)),
     Case("list-100k", "list 100,000 objects, five times", reads.list_objects, Target(wall=1.3, cpu=1.0)),
     Case("memory-gets", "20,000 gets of 16 KiB", memory.small_gets, max_growth_mib=4.0),
     Case("memory-streams", "200 streams dropped half-read", memory.dropped_streams, max_growth_mib=16.0),
@@ -73,7 +99,6 @@ _CASES = [
         partial(reads.ranges_asyncio, tls=True),
         extra=True,
     ),
-    Case("get-1gib-tls", "1 GiB get().bytes() over TLS", partial(reads.big_bytes, tls=True), extra=True),
     Case("put-16kib-anonymous", "put 16 KiB unsigned, asyncio", partial(writes.put_asyncio, signed=False), extra=True),
 ]
 

@@ -176,46 +176,60 @@ async def _each_gathered(
     return len(sizes), sum(sizes)
 
 
-def big_bytes(library: Library, origin: Origin, *, tls: bool = False, first: bool = False) -> Workload:
-    """1 GiB as one ``bytes()``; ``first``: the first large body that the process sees."""
-    store = open_store(library, origin, tls=tls)
+def big_bytes(
+    library: Library,
+    origin: Origin,
+    *,
+    size: int = GIB,
+    tls: bool = False,
+    capped: bool = False,
+    first: bool = False,
+) -> Workload:
+    """The large object, or its first `size` bytes, as one ``bytes()``; ``first``: the first large body of a process."""
+    store = open_store(library, origin, tls=tls, capped=capped)
     # Kept until compared: freeing it is the program's business and not part of the read.
     received: list[Any] = []
 
     def run() -> Work:
-        body = library.get(store, content.BIG_KEY).bytes()
+        body = _get_start(library, store, size).bytes()
         received.append(body)
         return Work(1, len(body))
 
     def check() -> None:
         view = memoryview(received.pop())
         _compare_in_order(
-            origin.path(content.BIG_KEY), (view[start : start + 8 * MIB] for start in range(0, GIB, 8 * MIB))
+            origin.path(content.BIG_KEY), (view[start : start + 8 * MIB] for start in range(0, size, 8 * MIB)), size
         )
 
     def warm_up() -> None:
         if first:
             require(len(library.get_range(store, content.BIG_KEY, start=0, length=MIB)) == MIB, "a range is cut short")
             return
-        require(len(library.get(store, content.BIG_KEY).bytes()) == GIB, "the body is not 1 GiB long")
+        require(len(_get_start(library, store, size).bytes()) == size, f"the body is not {size} bytes long")
 
-    return Workload(run=run, expected=Work(1, GIB), warm_up=warm_up, check=check)
+    return Workload(run=run, expected=Work(1, size), warm_up=warm_up, check=check)
 
 
-def big_stream(library: Library, origin: Origin) -> Workload:
-    """1 GiB streamed through a sync loop."""
-    store = open_store(library, origin)
+def big_stream(
+    library: Library, origin: Origin, *, size: int = GIB, tls: bool = False, capped: bool = False
+) -> Workload:
+    """The large object, or its first `size` bytes, as a stream with the default chunk size."""
+    store = open_store(library, origin, tls=tls, capped=capped)
 
     def run() -> Work:
-        total = 0
-        for chunk in library.get(store, content.BIG_KEY).stream():
-            total += len(chunk)
+        total = sum(len(chunk) for chunk in _get_start(library, store, size).stream())
         return Work(1, total)
 
     def compare_all() -> None:
-        _compare_in_order(origin.path(content.BIG_KEY), library.get(store, content.BIG_KEY).stream())
+        _compare_in_order(origin.path(content.BIG_KEY), _get_start(library, store, size).stream(), size)
 
-    return Workload(run=run, expected=Work(1, GIB), warm_up=compare_all)
+    return Workload(run=run, expected=Work(1, size), warm_up=compare_all, check=compare_all)
+
+
+def _get_start(library: Library, store: Any, size: int) -> Any:
+    if size == GIB:
+        return library.get(store, content.BIG_KEY)
+    return library.get(store, content.BIG_KEY, options={"range": (0, size)})
 
 
 def list_objects(library: Library, origin: Origin) -> Workload:
@@ -255,10 +269,10 @@ def _compare(origin: Origin, each: Range, body: bytes) -> int:
     return 1
 
 
-def _compare_in_order(path: Path, chunks: Iterable[Any]) -> None:
+def _compare_in_order(path: Path, chunks: Iterable[Any], size: int = GIB) -> None:
     total = 0
     with path.open("rb") as file:
         for chunk in chunks:
             require_same(bytes(chunk), file.read(len(chunk)), f"{path.name} from byte {total}")
             total += len(chunk)
-    require(total == path.stat().st_size, f"{path.name} ended after {total} bytes")
+    require(total == size, f"{path.name} ended after {total} bytes")

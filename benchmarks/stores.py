@@ -10,14 +10,23 @@ from .workload import CheckError, Library
 
 
 def open_store(
-    library: Library, origin: Origin, *, bucket: str = content.BUCKET, signed: bool = False, tls: bool = False
+    library: Library,
+    origin: Origin,
+    *,
+    bucket: str = content.BUCKET,
+    signed: bool = False,
+    tls: bool = False,
+    capped: bool = False,
 ) -> Any:
-    """A store on the origin, with every setting that is not about reaching it left at its default."""
+    """A store on the origin, with every setting that is not about reaching it left at its default.
+
+    `capped`: on the port where each connection is held to `nginx.LIMIT_RATE`.
+    """
     credentials: dict[str, Any] = {"skip_signature": True}
     if signed:
         credentials = {"access_key_id": "AKIDBENCHMARK", "secret_access_key": "benchmark-secret"}
     client_options: dict[str, Any] = {"allow_invalid_certificates": True} if tls else {"allow_http": True}
-    url = origin.tls_url if tls else origin.url
+    url = origin.tls_url if tls else origin.limited_url if capped else origin.url
     if url is None:
         raise CheckError("the origin has no TLS port: the openssl command is needed to make its certificate")
     return library.store.S3Store(

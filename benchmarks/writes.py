@@ -6,7 +6,7 @@ The sink keeps nothing; it logs the length of each PUT, which is compared with w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,22 +81,38 @@ def put_asyncio(library: Library, origin: Origin, *, signed: bool = True) -> Wor
     )
 
 
-def put_memory(library: Library, origin: Origin) -> Workload:
+def put_memory(library: Library, origin: Origin, *, tls: bool = False) -> Workload:
     """512 MiB from one ``bytes``, with the library's own choice of parts."""
     body = content.read_range(origin.files, content.BIG_KEY, 0, BUFFER_SIZE)
-    return _put_large(library, origin, lambda: body, BUFFER_SIZE, harness_bytes=BUFFER_SIZE)
+    return _put_large(library, origin, lambda: body, BUFFER_SIZE, tls=tls, harness_bytes=BUFFER_SIZE)
 
 
-def put_file(library: Library, origin: Origin) -> Workload:
+def put_iterator(library: Library, origin: Origin, *, tls: bool = False) -> Workload:
+    """512 MiB from an iterator of buffers of 1 MiB, of unknown length to the library."""
+    body = content.read_range(origin.files, content.BIG_KEY, 0, BUFFER_SIZE)
+
+    def source() -> Iterator[bytes]:
+        return (body[start : start + MIB] for start in range(0, BUFFER_SIZE, MIB))
+
+    return _put_large(library, origin, source, BUFFER_SIZE, tls=tls, harness_bytes=BUFFER_SIZE)
+
+
+def put_file(library: Library, origin: Origin, *, tls: bool = False) -> Workload:
     """1 GiB from a file on disk."""
     path = origin.path(content.BIG_KEY)
-    return _put_large(library, origin, lambda: path, GIB)
+    return _put_large(library, origin, lambda: path, GIB, tls=tls)
 
 
 def _put_large(
-    library: Library, origin: Origin, source: Callable[[], bytes | Path], size: int, harness_bytes: int = 0
+    library: Library,
+    origin: Origin,
+    source: Callable[[], bytes | Path | Iterator[bytes]],
+    size: int,
+    *,
+    tls: bool,
+    harness_bytes: int = 0,
 ) -> Workload:
-    store = open_store(library, origin, bucket=content.SINK_BUCKET, signed=True)
+    store = open_store(library, origin, bucket=content.SINK_BUCKET, signed=True, tls=tls)
     log = PutLog(Path(origin.put_log))
     expected = Work(1, size)
 
