@@ -46,6 +46,7 @@ cdef extern from "engine/engine.h" nogil:
     void cml_pool_set_limit(uint64_t limit_bytes)
     bint cml_pool_claim(size_t bytes, bint must)
     void cml_pool_unclaim(size_t bytes)
+    void cml_advise_huge(void *data, size_t length)
     void cml_pool_trim(uint64_t max_idle_ns)
 
     struct cml_runtime_options:

@@ -129,21 +129,35 @@ def new_bytes(Py_ssize_t size):
     return _bytes_of_buffer(_new_buffer(<size_t>size), <size_t>size)
 
 
-cdef class Claim:
-    """Memory outside the pool that counts against the process's budget for as long as this object lives."""
+cdef class Chunk:
+    """A `bytes` that requests fill before anybody sees it; it counts against the process's budget until then."""
 
-    cdef size_t size
+    cdef bytes content
 
     def __dealloc__(self):
-        cml_pool_unclaim(self.size)
+        if self.content is not None:
+            cml_pool_unclaim(<size_t>len(self.content))
+
+    def take(self):
+        """The content, once."""
+        cdef bytes content = self.content
+        self.content = None
+        cml_pool_unclaim(<size_t>len(content))
+        return content
 
 
-def claim(size_t size, bint must):
-    """A `Claim`; or None where it would not fit into the budget, unless it `must` be given."""
-    cdef Claim result = Claim.__new__(Claim)
-    if not cml_pool_claim(size, must):
+def new_chunk(Py_ssize_t size, bint must):
+    """A `Chunk`; or None where it would not fit into the budget, unless it `must` be given."""
+    cdef Chunk result
+    if not cml_pool_claim(<size_t>size, must):
         return None
-    result.size = size
+    result = Chunk.__new__(Chunk)
+    try:
+        result.content = PyBytes_FromStringAndSize(NULL, size)
+    except BaseException:
+        cml_pool_unclaim(<size_t>size)
+        raise
+    cml_advise_huge(PyBytes_AS_STRING(result.content), <size_t>size)
     return result
 
 

@@ -53,6 +53,18 @@ static uint8_t *s_map(size_t capacity) {
     return aligned;
 }
 
+void cml_advise_huge(void *data, size_t length) {
+#ifdef MADV_HUGEPAGE
+    uintptr_t start = ((uintptr_t)data + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
+    uintptr_t end = ((uintptr_t)data + length) & ~(uintptr_t)(HUGE_PAGE - 1);
+    if (end > start) {
+        madvise((void *)start, end - start, MADV_HUGEPAGE);
+    }
+#else
+    (void)data, (void)length;
+#endif
+}
+
 static void s_free(struct cml_buffer *buffer) {
     if (buffer->capacity >= MAPPED_FROM) {
         munmap(buffer->data, buffer->capacity);

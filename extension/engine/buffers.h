@@ -38,6 +38,8 @@ bool cml_pool_has_room(size_t bytes); /* whether read-ahead of that size stays w
  * it must). */
 bool cml_pool_claim(size_t bytes, bool must);
 void cml_pool_unclaim(size_t bytes);
+/* Advice for fresh memory from elsewhere that is about to be filled. */
+void cml_advise_huge(void *data, size_t length);
 void cml_pool_trim(uint64_t max_idle_ns);
 bool cml_pool_has_idle(void);
 /* Called, on whichever thread releases a buffer, when one was kept for reuse: trimming is due some time later. */

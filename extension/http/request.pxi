@@ -26,7 +26,7 @@ cdef class Request:
     cdef Py_buffer source
     cdef bint has_source, is_range, is_bulk, submitted, ended
     cdef tuple seen             # the response, once read
-    cdef object into            # whose memory the body goes to
+    cdef list into              # whose memory the body goes to
     cdef object keep            # what must live as long: a file, pieces of a stream
     cdef readonly Py_ssize_t pieces_taken
     cdef bint has_forked, to_file
@@ -360,7 +360,7 @@ cdef class Request:
         return _bytes_of_buffer(target, <size_t>min(<uint64_t>self.target_size, p.delivered))
 
     def feed_into(self, target, size_t start, size_t length):
-        """Room for `length` body bytes at `start` of a writable buffer, or of a `Bytes` that nobody else has yet.
+        """Room for `length` body bytes at `start` of a writable buffer, a `Chunk`, or a `Bytes` nobody else has yet.
 
         The memory must live until the request has ended or been cancelled: only the object is kept here, no export of
         its buffer, so that its owner can have it back at once after a cancel.
@@ -371,6 +371,9 @@ cdef class Request:
         if isinstance(target, Bytes):
             data = <uint8_t *>(<Bytes>target).data
             size = <size_t>(<Bytes>target).size
+        elif isinstance(target, Chunk):
+            data = <uint8_t *>PyBytes_AS_STRING((<Chunk>target).content)
+            size = <size_t>len((<Chunk>target).content)
         else:
             PyObject_GetBuffer(target, &view, PyBUF_WRITABLE)
             data = <uint8_t *>view.buf
@@ -378,7 +381,9 @@ cdef class Request:
             PyBuffer_Release(&view)
         if start > size or length > size - start:
             raise ValueError(f"{length} bytes at {start} are more than the buffer's {size}")
-        self.into = target
+        if self.into is None:
+            self.into = []
+        self.into.append(target)
         if length > 0 and not cml_request_feed(self.c, data + start, length):
             raise RuntimeError("this request takes no more room")
 
@@ -392,7 +397,6 @@ cdef class Request:
                 cml_request_feed(self.c, NULL, start - at)
             self.feed_into(buffer, 0, end - start)
             at = end
-        self.into = buffers
 
     def feed_scatter(self, spans):
         """Room for disjoint (start, end) parts of the body, by start, each in memory of its own."""
@@ -445,6 +449,13 @@ cdef class Request:
             self.keep = collections.deque()
         self.keep.append(piece)
         return True
+
+    def claim_pieces(self):
+        """How many pieces are full; what they hold is its consumer's from now on, and is not fetched anew."""
+        cdef uint64_t delivered
+        if self.has_forked:
+            raise _make_error(self)
+        return cml_request_claim(self.c, &delivered)
 
     def take_piece(self):
         """The oldest piece if it is full, or holds the end of the body; None if there is none yet."""

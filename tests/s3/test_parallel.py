@@ -306,3 +306,16 @@ def test_a_large_range_is_fetched_in_parts(fault_server: FaultServer, faulty: S3
 
 async def _range(store: S3Store) -> bytes:
     return bytes(await store.get_range_async("key", start=10, end=20 * MIB - 10))
+
+
+@pytest.mark.parametrize("most", [2, 3, 16])
+@pytest.mark.parametrize("chunk", [1, 65_536, 100_000, MIB, 2 * MIB, 7 * MIB])
+@pytest.mark.parametrize("part", [65_536, 70_000, MIB, 3 * MIB + 1])
+@pytest.mark.parametrize("ranges", ["honest", "ignored"])
+def test_chunks_and_parts_of_any_sizes(
+    fault_server: FaultServer, faulty: S3Store, ranges: Any, part: int, chunk: int, most: int
+) -> None:
+    fault_server.script(PATH, Object(DATA, ranges=ranges))
+    chunks = list(faulty.get("key", part_size=part, max_concurrency=most).stream(min_chunk_size=chunk))
+    assert b"".join(chunks) == DATA
+    assert all(len(each) >= chunk for each in chunks[:-1])

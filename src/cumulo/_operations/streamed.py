@@ -1,8 +1,7 @@
 """Large bodies for their consumer: whole (see `parts.py`), or in order with parts under way ahead of the reader.
 
-A stream begins with two parts and has more under way, up to its concurrency, as long as its reader waits for it; each
-part beyond the one that is read takes its memory from the process's budget. No part is waited for that can't come, so
-the budget can't block anybody.
+A stream has as many parts under way as its concurrency says; each beyond the one that is read takes its memory from the
+process's budget. No part is waited for that can't come, so the budget can't block anybody.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from collections import deque
 from typing import Any
 
 from cumulo._drivers.effects import END, AnyOf, Plan, Start, Until
-from cumulo._native import Bytes, Claim, Request, claim, new_bytes
-from cumulo._result import RequestBody
+from cumulo._native import Bytes, Chunk, Request, new_bytes, new_chunk
 from cumulo.exceptions import BaseError
 
 from .parts import Filling, Source, ignores_ranges
@@ -49,109 +47,165 @@ class PartsBody:
         return self._stream.next_chunk()
 
 
-class _Ahead:
-    """A part of a stream: its request, how many of its pieces are still to be taken, and its share of the budget."""
+class _Part:
+    """A part of a stream: what the request brings, and how far its room reaches."""
 
-    __slots__ = ("claim", "left", "length", "request")
+    __slots__ = ("end", "length", "pieces", "request")
 
-    def __init__(self, request: Request, length: int, pieces: int, held: Claim | None) -> None:
+    def __init__(self, request: Request, start: int, length: int) -> None:
         self.request = request
         self.length = length
-        self.left = pieces
-        self.claim = held
+        self.end = start + length
+        self.pieces = 0
+
+
+class _Filling:
+    """A chunk under way: how many pieces of which parts it waits for."""
+
+    __slots__ = ("chunk", "end", "start", "waits")
+
+    def __init__(self, chunk: Chunk, start: int, end: int) -> None:
+        self.chunk = chunk
+        self.start = start
+        self.end = end
+        self.waits: list[tuple[_Part, int]] = []
 
 
 class PartsStream:
-    """The content in order, in chunks."""
+    """The content in order, in chunks. Parts and chunks have their own sizes: a part may bring pieces of several."""
 
     def __init__(self, source: Source, chunk_bytes: int, part_bytes: int, max_concurrency: int) -> None:
         # Chunks are at least as large as asked for; many small ones would only cost.
         self._chunk = max(chunk_bytes, part_bytes // _MOST_PIECES)
-        self._part = max(1, part_bytes // self._chunk) * self._chunk
+        self._part = part_bytes
         self._source = source
         self._most = max_concurrency
-        self._window = 2
-        self._ahead: deque[_Ahead] = deque()
+        self._chunks: deque[_Filling] = deque()
+        self._parts: deque[_Part] = deque()
         self._next = 0
+        self._taken = 0
         self._digest: str | None = None
         self._sums: list[tuple[int, int]] = []
         self._proven = False
-        self._alone: RequestBody | None = None
+        self._alone = False
 
     def __del__(self) -> None:
-        for part in getattr(self, "_ahead", ()):
+        for part in getattr(self, "_parts", ()):
             part.request.cancel()
 
     def next_chunk(self) -> Plan[Any]:
         """The next chunk, or `END`."""
-        if self._alone is not None:
-            return (yield from self._alone.next_chunk(self._chunk))
         if self._next == 0:
             self._open()
         yield from self._start_more()
-        if not self._ahead:
-            self._end()
+        if self._taken == self._source.size:
+            yield from self._end()
             return END
-        return (yield from self._take())
+        yield from self._fill_first()
+        filled = self._chunks.popleft()
+        self._taken = filled.end
+        yield from self._finish_parts()
+        return filled.chunk.take()
+
+    # -- room
 
     def _open(self) -> None:
         length = min(self._part, self._source.size)
         self._digest = self._source.begin(length)
-        self._ahead.append(self._feed(self._source.first, length, claim(length, must=True)))
-        self._next = length
+        self._feed(_Part(self._source.first, 0, length), self._chunks_for(length, must=True))
 
-    def _feed(self, request: Request, length: int, held: Claim | None) -> _Ahead:
-        pieces = -(-length // self._chunk)
-        request.reserve_pieces(pieces)
-        for number in range(pieces):
-            request.feed_piece(min(self._chunk, length - number * self._chunk))
-        return _Ahead(request, length, pieces, held)
+    def _chunks_for(self, length: int, *, must: bool) -> list[_Filling] | None:
+        """The chunks that do not exist yet of the next `length` bytes; None where the budget has no room for them."""
+        fresh: list[_Filling] = []
+        at = self._chunks[-1].end if self._chunks else self._taken
+        while at < self._next + length:
+            end = min(at + self._chunk, self._source.size)
+            chunk = new_chunk(end - at, must)
+            if chunk is None:
+                return None
+            fresh.append(_Filling(chunk, at, end))
+            at = end
+        return fresh
+
+    def _feed(self, part: _Part, fresh: list[_Filling] | None) -> None:
+        """Give a new part its room in the chunks."""
+        self._chunks.extend(fresh or ())
+        part.request.reserve_pieces(part.length // self._chunk + 2)
+        self._parts.append(part)
+        self._feed_on(part, part.end)
+
+    def _feed_on(self, part: _Part, end: int) -> None:
+        for filling in self._chunks:
+            if filling.end > self._next < end:
+                length = min(filling.end, end) - self._next
+                part.request.feed_into(filling.chunk, self._next - filling.start, length)
+                part.pieces += 1
+                filling.waits.append((part, part.pieces))
+                self._next += length
 
     def _start_more(self) -> Plan[None]:
-        while self._next < self._source.size and len(self._ahead) < min(self._window, self._most):
+        if self._alone:
+            self._go_on_alone()
+            return
+        farthest = max(self._taken + self._most * self._part, self._taken + self._chunk)
+        while self._next < min(self._source.size, farthest) and self._running() < self._most:
             length = min(self._part, self._source.size - self._next)
-            held = claim(length, must=not self._ahead)
-            if held is None:
+            # The chunk that is waited for gets all its parts; others get theirs as the budget allows.
+            needed = not self._chunks or self._next < self._chunks[0].end
+            fresh = self._chunks_for(length, must=needed)
+            if fresh is None:
                 return
             request = self._source.request(self._next, length, self._digest, "stream")
-            self._ahead.append(self._feed(request, length, held))
-            self._next += length
+            self._feed(_Part(request, self._next, length), fresh)
             yield Start(request)
 
-    def _take(self) -> Plan[Any]:
-        part = self._ahead[0]
-        request = part.request
-        while (piece := request.take_piece()) is None:
-            if request.finished and request.error is not None:
-                if self._goes_on_alone(request):
-                    return (yield from self.next_chunk())
-                yield from self._fail(request)
-            # The reader waits: more parts at a time may help.
-            self._window = min(2 * self._window, self._most)
-            yield from self._start_more()
-            yield AnyOf([Until(request, pieces=request.pieces_taken + 1)])
-        part.left -= 1
-        if request is not self._source.first:
-            self._check(request)
-        if part.left == 0:
-            yield from self._finish(part)
-        return piece
+    def _running(self) -> int:
+        first = self._source.first
+        return sum(
+            not part.request.finished and not (part.request is first and first.claim_pieces() == part.pieces)
+            for part in self._parts
+        )
+
+    # -- what has come
+
+    def _fill_first(self) -> Plan[None]:
+        """Wait until the first chunk is full."""
+        while (filling := self._chunks[0]).waits or self._next < filling.end:
+            if not filling.waits:  # all of it that was asked for is here
+                yield AnyOf([part.request for part in self._parts if not part.request.finished])
+                yield from self._start_more()
+                continue
+            part, pieces = filling.waits[0]
+            if part.request.claim_pieces() >= pieces:
+                self._check(part.request)
+                filling.waits.pop(0)
+            elif part.request.error is None:
+                others = [o.request for o in self._parts if o is not part and not o.request.finished]
+                yield AnyOf([Until(part.request, pieces=pieces), *others])
+                yield from self._start_more()
+            elif not self._proven and ignores_ranges(part.request):
+                self._fall_back()
+            else:
+                yield from self._fail(part.request)
 
     def _check(self, request: Request) -> None:
+        if request is self._source.first:
+            return
         self._source.check(request)
         if not self._proven:
             self._proven = True
             self._source.first.cancel()
 
-    def _finish(self, part: _Ahead) -> Plan[None]:
-        request = part.request
-        if request is not self._source.first:
-            if not request.finished:
-                yield AnyOf([request])  # its last piece is here, its end nearly
-            if request.error is not None:
-                yield from self._fail(request)
-        self._sums.append((request.digest, part.length))
-        self._ahead.popleft()
+    def _finish_parts(self) -> Plan[None]:
+        """Parts all of whose bytes have been handed out have ended well, and their checksums count."""
+        while self._parts and self._parts[0].end <= self._taken and not self._alone:
+            part = self._parts.popleft()
+            if part.request is not self._source.first:
+                if not part.request.finished:
+                    yield AnyOf([part.request])  # its last piece is here, its end nearly
+                if part.request.error is not None:
+                    yield from self._fail(part.request)
+            self._sums.append((part.request.digest, part.length))
 
     def _fail(self, request: Request) -> Plan[None]:
         try:
@@ -159,17 +213,36 @@ class PartsStream:
         except BaseError as error:
             raise (yield from self._source.explained(error)) from None
 
-    def _goes_on_alone(self, request: Request) -> bool:
-        if self._proven or not ignores_ranges(request):
-            return False
-        for part in self._ahead:
-            part.request.cancel()
-        self._ahead.clear()
-        self._alone = RequestBody(self._source.first, posted=self._sums[0][1])
-        return True
+    # -- without parts
 
-    def _end(self) -> None:
-        self._source.first.cancel()
-        if self._digest is not None:
+    def _fall_back(self) -> None:
+        """This server serves no ranges: what the first request has brought stays, and it goes on to the end."""
+        first = _Part(self._source.first, 0, min(self._part, self._source.size))
+        first.pieces = first.request.claim_pieces()
+        for part in self._parts:
+            if part.request is not first.request:
+                part.request.cancel()
+        self._parts = deque([first])
+        self._alone = True
+        self._next = first.end
+        self._chunks = deque(filling for filling in self._chunks if filling.start < first.end)
+        for filling in self._chunks:
+            filling.waits.clear()
+        self._go_on_alone()
+
+    def _go_on_alone(self) -> None:
+        part, size = self._parts[0], self._source.size
+        while self._next < size and part.pieces - part.request.claim_pieces() < 2:
+            fresh = self._chunks_for(1, must=True)
+            self._chunks.extend(fresh or ())
+            last = self._chunks[-1] if fresh else next(f for f in self._chunks if f.end > self._next)
+            self._feed_on(part, last.end)
+
+    def _end(self) -> Plan[None]:
+        first = self._source.first
+        if self._alone:
+            yield Until(first)  # it has verified the whole itself
+        elif self._digest is not None:
             self._source.verify(self._digest, self._sums)
             self._digest = None
+        first.cancel()
