@@ -114,7 +114,7 @@ const char *cml_request_announced_checksum(const struct cml_request *request, co
     const struct cml_response *response = &request->response;
     for (size_t i = 0; response->checksum != CML_SUM_NONE && i < sizeof(s_known) / sizeof(s_known[0]); ++i) {
         if (s_known[i].kind == response->checksum) {
-            *base64 = response->headers + response->checksum_at - 1;
+            *base64 = response->checksum_text;
             return s_known[i].name;
         }
     }

@@ -198,6 +198,8 @@ struct cml_client {
 /* ---- response ---- */
 enum cml_checksum { CML_SUM_NONE, CML_SUM_CRC64NVME, CML_SUM_CRC32C, CML_SUM_CRC32, CML_SUM_SHA256, CML_SUM_SHA1, CML_SUM_MD5 };
 
+#define CML_CHECKSUM_TEXT 96 /* more than any checksum has in base64 */
+
 struct cml_response {
     int status;
     char *headers;
@@ -205,8 +207,9 @@ struct cml_response {
     int64_t content_length; /* -1 unknown */
     bool chunked, has_range, overflow, bad_length;
     uint64_t range_start, range_end, total; /* end exclusive */
-    uint32_t etag_at, checksum_at;          /* offset + 1 in headers, 0 if none */
+    uint32_t etag_at;                       /* offset + 1 in headers, 0 if none */
     enum cml_checksum checksum;
+    char checksum_text[CML_CHECKSUM_TEXT];  /* in base64 */
     int32_t retry_after_s; /* -1 none */
     int64_t retry_at_s;    /* Retry-After as a date, Unix time, 0 none */
     int64_t date_s;        /* Unix time of the Date header, 0 none */

@@ -192,7 +192,7 @@ int cml_check_end(struct cml_request *request) {
         return CML_ERR_STATUS;
     }
     if (request->sum_whole &&
-        !cml_sum_matches(&request->sum, request->response.headers + request->response.checksum_at - 1)) {
+        !cml_sum_matches(&request->sum, request->response.checksum_text)) {
         return CML_ERR_CHECKSUM;
     }
     return CML_OK;

@@ -142,14 +142,36 @@ static void s_note_length(struct cml_response *response, const char *value, size
     }
 }
 
-static void s_note_checksum(struct cml_response *response, const char *name, size_t nlen, const char *value,
-                            size_t vlen, size_t value_at) {
-    enum cml_checksum kind = s_checksum_of(name, nlen);
+static void s_note_checksum(struct cml_response *response, enum cml_checksum kind, const char *value, size_t len) {
     /* "…-3" is a checksum of the parts' checksums: it says nothing about the bytes as they come. */
-    if (kind != CML_SUM_NONE && memchr(value, '-', vlen) == NULL &&
+    if (kind != CML_SUM_NONE && memchr(value, '-', len) == NULL && len < CML_CHECKSUM_TEXT &&
         (response->checksum == CML_SUM_NONE || kind < response->checksum)) {
         response->checksum = kind;
-        response->checksum_at = (uint32_t)value_at + 1;
+        memcpy(response->checksum_text, value, len);
+        response->checksum_text[len] = 0;
+    }
+}
+
+/* Cloud Storage's: "crc32c=AAAAAA==,md5=…", in one header or several. */
+static void s_note_hashes(struct cml_response *response, const char *value, size_t len) {
+    const char *end = value + len;
+    while (value < end) {
+        const char *comma = memchr(value, ',', (size_t)(end - value));
+        const char *stop = comma != NULL ? comma : end;
+        while (value < stop && *value == ' ') {
+            ++value;
+        }
+        const char *trimmed = stop;
+        while (trimmed > value && trimmed[-1] == ' ') {
+            --trimmed;
+        }
+        size_t left = (size_t)(trimmed - value);
+        if (left > 7 && strncasecmp(value, "crc32c=", 7) == 0) {
+            s_note_checksum(response, CML_SUM_CRC32C, value + 7, left - 7);
+        } else if (left > 4 && strncasecmp(value, "md5=", 4) == 0) {
+            s_note_checksum(response, CML_SUM_MD5, value + 4, left - 4);
+        }
+        value = comma != NULL ? comma + 1 : end;
     }
 }
 
@@ -162,7 +184,7 @@ static void s_note(struct cml_response *response, const char *name, size_t nlen,
             } else if (s_is(name, nlen, "content-range")) {
                 s_parse_content_range(response, value, vlen);
             } else if (nlen == 11) {
-                s_note_checksum(response, name, nlen, value, vlen, value_at);
+                s_note_checksum(response, s_checksum_of(name, nlen), value, vlen);
             }
             break;
         case 'd':
@@ -187,7 +209,11 @@ static void s_note(struct cml_response *response, const char *name, size_t nlen,
             }
             break;
         case 'x':
-            s_note_checksum(response, name, nlen, value, vlen, value_at);
+            if (s_is(name, nlen, "x-goog-hash")) {
+                s_note_hashes(response, value, vlen);
+            } else {
+                s_note_checksum(response, s_checksum_of(name, nlen), value, vlen);
+            }
             break;
         default:
             break;

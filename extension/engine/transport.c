@@ -132,6 +132,17 @@ static bool s_is_if_match(const struct cml_request *request, uint32_t at) {
            strncasecmp(request->arena + request->headers[at].name, "if-match", 8) == 0;
 }
 
+/* A request's own header stands in for its client's. */
+static bool s_overrides(const struct cml_request *request, const struct cml_header *header) {
+    for (uint32_t i = 0; i < request->header_count; ++i) {
+        if (request->headers[i].name_len == header->name_len &&
+            strncasecmp(request->arena + request->headers[i].name, header->name, header->name_len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct aws_http_message *cml_transport_message(struct cml_request *request) {
     struct cml_client *client = request->client;
     struct aws_http_message *message = aws_http_message_new_request(aws_default_allocator());
@@ -140,7 +151,9 @@ struct aws_http_message *cml_transport_message(struct cml_request *request) {
     s_add_text(message, "Host", client->host_header);
     for (size_t i = 0; i < client->header_count; ++i) {
         const struct cml_header *header = &client->headers[i];
-        s_add(message, header->name, header->name_len, header->value, header->value_len);
+        if (!s_overrides(request, header)) {
+            s_add(message, header->name, header->name_len, header->value, header->value_len);
+        }
     }
     bool goes_on = request->received > 0 && request->committed;
     for (uint32_t i = 0; i < request->header_count; ++i) {

@@ -175,7 +175,7 @@ cdef class _ListPage(_Reader):
         return 0
 
     cdef int take_object(self) except -1:
-        cdef object path = None, modified = None, size = None, e_tag = None
+        cdef object path = None, modified = None, size = None, e_tag = None, version = None
         cdef int token
         self.settle_encoding()
         while True:
@@ -192,13 +192,15 @@ cdef class _ListPage(_Reader):
                 size = self.read_number(size)
             elif cml_xml_is(&self.xml, "ETag"):
                 e_tag = self.read_string(e_tag)
+            elif cml_xml_is(&self.xml, "Generation"):  # Cloud Storage's
+                version = self.read_string(version)
             else:
                 self.skip()
         if path is None or modified is None or size is None:
             raise ListError(f"the page has an object without Key, LastModified or Size, "
                             f"before byte {cml_xml_offset(&self.xml)}: {path!r}")
         self.objects.append(
-            {"path": path, "last_modified": modified, "size": size, "e_tag": e_tag or None, "version": None})
+            {"path": path, "last_modified": modified, "size": size, "e_tag": e_tag or None, "version": version})
         return 0
 
     cdef int take_prefixes(self) except -1:
@@ -455,7 +457,8 @@ def parse_list_page(body, str strip_prefix, bint url_encoded):
 
     Returns:
         `(objects, common_prefixes, next_token, is_truncated, key_count, prefix)`: objects as dicts of `path`,
-        `last_modified` (UTC), `size` in bytes, `e_tag` and `version` (None here); common prefixes with the delimiter
+        `last_modified` (UTC), `size` in bytes, `e_tag` and `version` (a
+        generation of Cloud Storage's, else None); common prefixes with the delimiter
         that ends them; `next_token` (None on the last page) is NextContinuationToken, else NextMarker; `key_count` and
         the echoed `prefix`, not stripped, are None where the page has none.
 

@@ -69,6 +69,7 @@ _BY_STATUS: dict[int, type[e.BaseError]] = {
 }
 
 _BY_CODE: dict[str, type[e.BaseError]] = {
+    "AuthenticationRequired": e.UnauthenticatedError,
     "AccessDenied": e.PermissionDeniedError,
     "ExpiredToken": e.UnauthenticatedError,
     "InternalError": e.ServerError,
@@ -89,6 +90,7 @@ _BY_CODE: dict[str, type[e.BaseError]] = {
 
 _HINTS: dict[str, str] = {
     "NoSuchBucket": "check the bucket's name and the endpoint",
+    "UserProjectMissing": "the bucket's requesters pay: give user_project, the project to bill",
     "RequestTimeTooSkewed": "set this machine's clock",
     "SignatureDoesNotMatch": "check the secret access key and the region",
     "InvalidAccessKeyId": "check the access key id and the endpoint",
@@ -113,6 +115,32 @@ def xml_field(body: bytes | Bytes, name: str) -> str | None:
 
     found = re.search(rb"<%b>([^<]*)</" % name.encode(), body)
     return unescape(found.group(1).decode("utf-8", "replace")).strip() if found else None
+
+
+def json_error(body: bytes) -> tuple[str, str] | None:
+    """(code, message) of an error document of Google's JSON APIs; None when this is none."""
+    if not body.lstrip().startswith(b"{"):
+        return None
+    import json
+
+    try:
+        found: Any = json.loads(body)["error"]
+        reasons: Any = found.get("errors") or [{}]
+        return str(reasons[0].get("reason", "")), str(found.get("message", ""))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
+def _uncoded(headers: dict[str, str], body: bytes) -> bytes:
+    """An error document is for reading, whatever coding was accepted for content."""
+    if headers.get("content-encoding") != "gzip":
+        return body
+    import zlib
+
+    try:
+        return zlib.decompressobj(31).decompress(body, 1 << 16)
+    except zlib.error:
+        return body
 
 
 def of_request(request: Request) -> e.BaseError:
@@ -146,16 +174,18 @@ def of_file(context: Context, reason: int, filename: str, attempts: int = 0) -> 
 
 def _of_status(request: Request, context: Context) -> e.BaseError:
     (status, headers, _, _), body = request.failure
-    code = xml_field(body, "Code")
+    body = _uncoded(headers, body)
+    code, text = json_error(body) or (xml_field(body, "Code"), xml_field(body, "Message"))
     kind = _kind(status, code, context)
     details = _details(context, request)
     details.update(status=status, code=code, body=body, request_id=_request_id(headers, body))
-    return kind(_told(context, _status_message(status, code, headers, body), request.attempts), **details)
+    return kind(_told(context, _status_message(status, code, text, headers, body), request.attempts), **details)
 
 
-def of_document(request: Request, context: Context, code: str, message: str) -> e.BaseError:
-    """The exception for an error that came in the body of a 200."""
-    status, headers, _, _ = request.response
+def of_document(request: Request, context: Context, code: str, message: str, status: int | None = None) -> e.BaseError:
+    """The exception for an error that came in the body of a 200, perhaps with a status of its own."""
+    answered, headers, _, _ = request.response
+    status = status or answered
     details = {**_details(context, request), "status": status, "code": code, "request_id": _request_id(headers, b"")}
     told = ": ".join(part for part in (code[:ERROR_TEXT_LENGTH], message[:ERROR_TEXT_LENGTH], _HINTS.get(code)) if part)
     return _kind(status, code, context)(_told(context, told, request.attempts), **details)
@@ -171,8 +201,7 @@ def _kind(status: int, code: str | None, context: Context) -> type[e.BaseError]:
     return e.ServerError if status >= 500 else e.GenericError
 
 
-def _status_message(status: int, code: str | None, headers: dict[str, str], body: bytes) -> str:
-    text = xml_field(body, "Message")
+def _status_message(status: int, code: str | None, text: str | None, headers: dict[str, str], body: bytes) -> str:
     if text is None and body and not headers.get("content-type", "").startswith("text/html"):
         text = " ".join(body[:ERROR_TEXT_LENGTH].decode("utf-8", "replace").split())
     parts = [f"HTTP {status}"]
@@ -205,7 +234,7 @@ def _details(context: Context, request: Request) -> dict[str, Any]:
 
 
 def _request_id(headers: dict[str, str], body: bytes) -> str | None:
-    return headers.get("x-amz-request-id") or xml_field(body, "RequestId")
+    return headers.get("x-amz-request-id") or headers.get("x-guploader-uploadid") or xml_field(body, "RequestId")
 
 
 def _host(context: Context) -> str:

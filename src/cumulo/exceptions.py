@@ -18,6 +18,7 @@
     ├── NotModifiedError                an if_none_match or if_modified_since condition does not hold
     ├── PermissionDeniedError           also PermissionError
     ├── UnauthenticatedError            also PermissionError
+    ├── MissingExtraError               a package that this needs is not installed; also ImportError
     ├── InvalidPathError                also ValueError
     ├── NotSupportedError               also NotImplementedError
     ├── UnknownConfigurationKeyError    also ValueError
@@ -43,6 +44,7 @@ __all__ = [
     "InvalidPathError",
     "JoinError",
     "LocalFileError",
+    "MissingExtraError",
     "NotFoundError",
     "NotModifiedError",
     "NotSupportedError",
@@ -184,6 +186,10 @@ class PermissionDeniedError(BaseError, PermissionError):
 
 class UnauthenticatedError(BaseError, PermissionError):
     """There are no credentials, or they are wrong or expired."""
+
+
+class MissingExtraError(BaseError, ImportError):
+    """What was asked for is done with a package that is not installed; the message names the extra that brings it."""
 
 
 class InvalidPathError(BaseError, ValueError):

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from cumulo import store as stores
-from cumulo.store import S3Store
+from cumulo.store import GCSStore, S3Store
 from tests.servers import S3Server
+from tests.servers.gcs import GCSServer
 
 S3_SERVERS = ("ministack", "moto", "swift")
 
@@ -29,13 +30,21 @@ def s3_store(server: S3Server, **options: Any) -> S3Store:
     )
 
 
-@pytest.fixture(params=[*S3_SERVERS, "memory", "local"])
+def gcs_store(server: GCSServer, **options: Any) -> GCSStore:
+    """A store on a fresh bucket of the stand-in."""
+    options = {"bucket": server.new_bucket(), "skip_signature": True, **options}
+    return GCSStore(base_url=server.url, client_options={"allow_http": True}, **options)
+
+
+@pytest.fixture(params=[*S3_SERVERS, "gcs", "memory", "local"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """An empty store."""
     if request.param == "memory":
         return stores.MemoryStore()
     if request.param == "local":
         return stores.LocalStore(tmp_path)
+    if request.param == "gcs":
+        return gcs_store(request.getfixturevalue("gcs"))
     return s3_store(request.getfixturevalue(request.param))
 
 

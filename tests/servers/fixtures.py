@@ -11,14 +11,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from . import gcs as gcs_server
 from . import ministack as ministack_server
 from . import moto as moto_server
 from . import rclone as rclone_server
 from . import swift as swift_server
+from .gcs import GCSServer
 from .s3server import S3Server
 
 SERVERS = ("ministack", "moto", "swift", "rclone")
-FIXTURES = frozenset({*SERVERS, "ministack_tls", "s3_server"})
+FIXTURES = frozenset({*SERVERS, "ministack_tls", "s3_server", "gcs"})
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +55,13 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Rclone's S3 server."""
     with rclone_server.serve(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[GCSServer]:
+    """The stand-in for Cloud Storage."""
+    with gcs_server.serve() as server:
         yield server
 
 

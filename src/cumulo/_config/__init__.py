@@ -8,6 +8,8 @@ from .client import ClientConfig, ClientSettings, resolve_client
 from .durations import Duration, milliseconds, parse_duration
 from .endpoint import S3Endpoint, endpoint_of
 from .errors import ConfigurationError
+from .gcs import GCSEndpoint, GCSSettings, gcs_endpoint_of, resolve_gcs, service_account_of
+from .gcs_config import GCSConfig
 from .proxy import Proxy, proxy_for
 from .retry import BackoffConfig, RetryConfig, RetrySettings, resolve_retry
 from .s3 import S3Settings, resolve_s3
@@ -21,6 +23,9 @@ __all__ = [
     "ConfigurationError",
     "CopyIfNotExists",
     "Duration",
+    "GCSConfig",
+    "GCSEndpoint",
+    "GCSSettings",
     "Proxy",
     "RetryConfig",
     "RetrySettings",
@@ -30,10 +35,13 @@ __all__ = [
     "S3Endpoint",
     "S3Settings",
     "endpoint_of",
+    "gcs_endpoint_of",
     "milliseconds",
     "parse_duration",
     "proxy_for",
     "resolve_client",
+    "resolve_gcs",
     "resolve_retry",
     "resolve_s3",
+    "service_account_of",
 ]

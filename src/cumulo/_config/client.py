@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypedDict
@@ -16,7 +16,7 @@ from .options import Option, Table
 from .proxy import parse_proxy_url
 from .values import parse_bool, parse_headers, parse_pem, parse_text, whole_number
 
-__all__ = ["CLIENT_OPTIONS", "ClientConfig", "ClientSettings", "resolve_client"]
+__all__ = ["CLIENT_OPTIONS", "ClientConfig", "ClientSettings", "client_options_among", "resolve_client"]
 
 DEFAULT_CONNECT_TIMEOUT_S = 5.0
 DEFAULT_READ_TIMEOUT_S = 15.0
@@ -258,3 +258,35 @@ def _as_given(name: str, value: Any) -> Any:
         # A timedelta counts microseconds. Less than one must not become 0, which can mean "no limit".
         return max(timedelta(seconds=value), timedelta(microseconds=1 if value else 0))
     return dict(value) if name == "default_headers" else value
+
+
+def client_options_among(
+    table: Table, sources: Iterable[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A store's options apart from the client's that stand among them, as `obstore` allows.
+
+    Returns:
+        What is left of each source, and the client's options by canonical name: checked, but as they were given.
+
+    Raises:
+        ValueError: a client option given twice, or a value that can't be used.
+    """
+    mine: list[dict[str, Any]] = []
+    options: dict[str, Any] = {}
+    for source in sources:
+        mine.append({})
+        for key, value in source.items():
+            name = None if not isinstance(key, str) or table.find(key) else _client_name(key, table.prefix)
+            if name is None:
+                mine[-1][key] = value
+            elif name in options:
+                raise ConfigurationError(f"Duplicate key: client option {name!r} is given twice")
+            else:
+                options[name] = value
+    CLIENT_OPTIONS.gather(options)
+    return mine, options
+
+
+def _client_name(key: str, prefix: str) -> str | None:
+    option = CLIENT_OPTIONS.find(key.lower().removeprefix(prefix))
+    return option.name if option else None

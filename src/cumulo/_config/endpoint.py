@@ -11,7 +11,7 @@ from .client import ClientSettings
 from .errors import ConfigurationError
 from .s3 import S3Settings
 
-__all__ = ["DEFAULT_REGION", "S3Endpoint", "endpoint_of"]
+__all__ = ["DEFAULT_PORTS", "DEFAULT_REGION", "S3Endpoint", "endpoint_of", "host_header", "quoted_path"]
 
 DEFAULT_REGION = "us-east-1"
 
@@ -31,7 +31,7 @@ _DIRECTORY_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]*--([a-z0-9]+(?:-[a-z0-9]+)+|[
 _AWS_HOST_REGION = re.compile(
     r"(?:^|\.)s3(?:express)?(?:-fips)?(?:-[a-z0-9]+-az[0-9]+)?[.-](?:dualstack\.)?([a-z]{2,}(?:-[a-z]+)+-[0-9])\."
 )
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -96,18 +96,18 @@ def _custom(settings: S3Settings, url: str, client: ClientSettings) -> S3Endpoin
             "client_options={'allow_http': True}, or with AWS_ALLOW_HTTP=true in the environment"
         )
     is_aws = any(host.endswith(f".{domain}") for domain in _DOMAINS)
-    path = _quoted_path(parts.path)
+    path = quoted_path(parts.path)
     if settings.virtual_hosted_style_request:
         _check_virtual_host(settings.bucket, host, is_aws)
     else:
         path += quote(settings.bucket, safe="") + "/"
-    port = parts.port or _DEFAULT_PORTS[scheme]
+    port = parts.port or DEFAULT_PORTS[scheme]
     region = settings.region or (_region_in(host) if is_aws else None) or DEFAULT_REGION
     express = settings.s3_express
     if express is None:
         express = is_aws and _zone(settings.bucket) is not None
     service: Literal["s3", "s3express"] = "s3express" if express else "s3"
-    return S3Endpoint(scheme, host, port, _host_header(scheme, host, port), path.encode(), is_aws, region, service)
+    return S3Endpoint(scheme, host, port, host_header(scheme, host, port), path.encode(), is_aws, region, service)
 
 
 def _aws(settings: S3Settings, client: ClientSettings) -> S3Endpoint:
@@ -158,12 +158,13 @@ def _region_in(host: str) -> str | None:
     return match.group(1) if match else None
 
 
-def _host_header(scheme: str, host: str, port: int) -> str:
+def host_header(scheme: str, host: str, port: int) -> str:
+    """How requests name a host: with brackets, and with the port unless it is the scheme's own."""
     name = f"[{host}]" if ":" in host else host
-    return name if port == _DEFAULT_PORTS[scheme] else f"{name}:{port}"
+    return name if port == DEFAULT_PORTS[scheme] else f"{name}:{port}"
 
 
-def _quoted_path(path: str) -> str:
+def quoted_path(path: str) -> str:
     """An endpoint's path as it stands before the bucket: encoded, and empty or with a slash at its end."""
     inner = path.strip("/")
     encoded = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", inner)

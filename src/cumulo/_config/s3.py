@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .client import CLIENT_OPTIONS
+from .client import client_options_among
 from .errors import ConfigurationError
 from .options import Option, Table
 from .s3_values import (
@@ -188,15 +188,14 @@ def resolve_s3(
     """
     env = os.environ if env is None else env
     sources = [{"bucket": bucket}, config or {}, kwargs or {}]
-    mine = [{key: value for key, value in source.items() if not _is_client_key(key)} for source in sources]
-    theirs = [{key: value for key, value in source.items() if _is_client_key(key)} for source in sources]
+    mine, client_options = client_options_among(S3_OPTIONS, sources)
     given = S3_OPTIONS.gather(*mine)
     found = S3_OPTIONS.from_env(_heeded(env, given), "AWS_", skip=_settled(given))
     values = _settle_sse(given, found)
     _settle_place(values)
     if "bucket" not in values:
         raise ConfigurationError("no bucket: name it as the first argument, as bucket=..., or in AWS_BUCKET")
-    settings = S3Settings(**values, explicit=_explicit(given), client_options=_client_options(theirs))
+    settings = S3Settings(**values, explicit=_explicit(given), client_options=client_options)
     _check_keys(settings, given)
     return settings
 
@@ -218,28 +217,6 @@ def _heeded(env: Mapping[str, str], given: Mapping[str, Any]) -> Mapping[str, st
     if not ignore:
         return env
     return {key: value for key, value in env.items() if not key.startswith("AWS_ENDPOINT_URL")}
-
-
-def _is_client_key(key: object) -> bool:
-    return isinstance(key, str) and S3_OPTIONS.find(key) is None and _client_name(key) is not None
-
-
-def _client_name(key: str) -> str | None:
-    option = CLIENT_OPTIONS.find(key.lower().removeprefix("aws_"))
-    return option.name if option else None
-
-
-def _client_options(sources: list[dict[str, Any]]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for source in sources:
-        for key, value in source.items():
-            name = _client_name(key)
-            assert name is not None
-            if name in options:
-                raise ConfigurationError(f"Duplicate key: client option {name!r} is given twice")
-            options[name] = value
-    CLIENT_OPTIONS.gather(options)
-    return options
 
 
 def _settled(given: Mapping[str, Any]) -> set[str]:

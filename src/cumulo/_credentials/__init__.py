@@ -7,6 +7,7 @@
 | `profiles` | the AWS tools' files, and what a profile asks for |
 | `sso`, `services` | the exchanges with IAM Identity Center, STS, ECS and EKS containers, and instance metadata |
 | `exchange` | one HTTP exchange on the native engine |
+| `google` | tokens of Google's, by google-auth |
 | `refresher` | the thread: single flight, early refresh, user's providers |
 
 The CRT has providers of its own, which are not used, for these reasons:
@@ -25,6 +26,6 @@ the way round: `credential_process = aws configure export-credentials --profile 
 
 from __future__ import annotations
 
-from .refresher import source_for
+from .refresher import source_for, tokens_from, tokens_of_provider
 
-__all__ = ["source_for"]
+__all__ = ["source_for", "tokens_from", "tokens_of_provider"]

@@ -62,12 +62,34 @@ def keys_of_provider(where: str, answer: object) -> Keys:
     missing = [name for name in ("access_key_id", "secret_access_key", "expires_at") if name not in answer]
     if missing:
         raise CredentialsError(f"{where} returned a dict without {', '.join(map(repr, missing))}")
-    expires = answer["expires_at"]
+    expires = _checked_expiry(where, answer["expires_at"])
+    return make_keys(where, answer["access_key_id"], answer["secret_access_key"], answer.get("token"), expires)
+
+
+def make_token(where: str, token: object, expires: datetime | None) -> Keys:
+    """A checked token, for stores that send it as it is."""
+    if not isinstance(token, str) or not token:
+        raise CredentialsError(f"{where}: the token is missing")
+    return make_keys(where, "-", "-", token, expires)
+
+
+def token_of_provider(where: str, answer: object) -> Keys:
+    """What a user's provider returned: a dict of `token` and `expires_at`, as obstore's `GCSCredential`."""
+    if not isinstance(answer, Mapping):
+        raise CredentialsError(f"{where} returned {type(answer).__name__} instead of a dict")
+    answer = cast("Mapping[str, object]", answer)
+    missing = [name for name in ("token", "expires_at") if name not in answer]
+    if missing:
+        raise CredentialsError(f"{where} returned a dict without {', '.join(map(repr, missing))}")
+    return make_token(where, answer["token"], _checked_expiry(where, answer["expires_at"]))
+
+
+def _checked_expiry(where: str, expires: object) -> datetime | None:
     if expires is not None and not isinstance(expires, datetime):
         raise CredentialsError(f"{where} returned an expires_at that is neither a datetime nor None")
     if expires is not None and expires.tzinfo is None:
         raise CredentialsError(f"{where} returned an expires_at without a time zone")
-    return make_keys(where, answer["access_key_id"], answer["secret_access_key"], answer.get("token"), expires)
+    return expires
 
 
 def keys_of_json(where: str, text: bytes, *, session: str = "Token", needs_expiry: bool = False) -> Keys:

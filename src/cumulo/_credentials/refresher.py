@@ -34,7 +34,7 @@ from typing import Any, Final, cast
 from cumulo._native import Credentials, Queue, take_wanted
 
 from . import chain, profiles
-from .keys import CredentialsError, Keys, keys_of_provider, text_of_ms
+from .keys import CredentialsError, Keys, keys_of_provider, text_of_ms, token_of_provider
 
 logger = logging.getLogger("cumulo.credentials")
 
@@ -284,14 +284,30 @@ def source_for(settings: object, credential_provider: Callable[[], Any] | None =
     return _shared(options, lambda: Source("the credential chain", partial(chain.fetch, options), _as_they_are))
 
 
-def _provider_source(provider: Callable[[], Any]) -> Source:
+def tokens_from(
+    key: Hashable, name: str, call: Callable[[], Any], read: Callable[[str, Any], Keys], *, keep: bool = True
+) -> Credentials:
+    """Tokens that `call` fetches, on a thread that may block, and `read` checks; `name` stands in messages.
+
+    Equal keys share a source; `keep` keeps it for a while when no store uses it.
+    """
+    return _shared(key, lambda: Source(name, call, read), keep=keep)
+
+
+def tokens_of_provider(provider: Callable[[], Any]) -> Credentials:
+    """Tokens that a user's sync or async callable gives."""
+    key = ("tokens of provider", id(provider))
+    return _shared(key, lambda: _provider_source(provider, token_of_provider), keep=False)
+
+
+def _provider_source(provider: Callable[[], Any], read: Callable[[str, Any], Keys] = keys_of_provider) -> Source:
     if not callable(provider):
         raise TypeError(f"credential_provider must be callable, not {type(provider).__name__}")
     threshold = getattr(provider, "refresh_threshold", None)
     if threshold is not None and not isinstance(threshold, timedelta):
         raise TypeError("credential_provider.refresh_threshold must be a timedelta")
     name = getattr(provider, "__qualname__", None) or type(provider).__qualname__
-    return Source(f"credential provider {name}", provider, keys_of_provider, threshold)
+    return Source(f"credential provider {name}", provider, read, threshold)
 
 
 def _as_they_are(_: str, keys: Keys) -> Keys:

@@ -35,9 +35,7 @@ def copy(
     if provider.bulk is not None and provider.bulk.takes("copy") and (yield from _copy_by(provider, source, target)):
         return
     try:
-        request = provider.copy(source, target)
-        yield request
-        provider.check_copied(request)
+        yield from _to_its_end(provider, provider.copy(source, target))
     except GenericError as error:
         if error.code not in ("InvalidRequest", "EntityTooLarge"):
             raise
@@ -47,6 +45,13 @@ def copy(
         if provider.meta(source, head)["size"] <= provider.max_put_bytes:
             raise
         yield from _copy_in_parts(provider, source, target, head, create=False)
+
+
+def _to_its_end(provider: Provider, request: Request) -> Plan[None]:
+    following: Request | None = request
+    while following is not None:
+        yield following
+        following = provider.check_copied(following)
 
 
 def _copy_if_absent(provider: Provider, source: str, target: str, absent: tuple[str, str, int] | None) -> Plan[None]:
@@ -63,8 +68,7 @@ def _copy_by_header(provider: Provider, source: str, target: str, absent: tuple[
     began = monotonic()
     request = provider.copy_if_absent(source, target, (name, value))
     try:
-        yield request
-        provider.check_copied(request)
+        yield from _to_its_end(provider, request)
     except BaseError as error:
         refusal = AlreadyExistsError(str(error), **error.__dict__) if error.status == status else error
         if not doubt.is_in_doubt(request, refusal):

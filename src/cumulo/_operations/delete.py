@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import AnyOf, Plan, Start
+from cumulo.exceptions import NotFoundError
 
 if TYPE_CHECKING:
     from cumulo._native import Request
@@ -29,7 +30,12 @@ def delete(provider: Provider, paths: str | Sequence[str]) -> Plan[None]:
     """All of them; the first failure is raised when what was under way has ended."""
     wanted = paths_of(paths)
     if isinstance(paths, str):
-        yield provider.delete(paths)
+        request = provider.delete(paths)
+        try:
+            yield request
+        except NotFoundError:
+            if not request.in_doubt:  # else an earlier attempt of ours, whose answer was lost, has deleted it
+                raise
         return
     requests = _requests(provider, wanted)
     yield from _run_all(provider, requests)
@@ -59,9 +65,8 @@ def _run_all(provider: Provider, requests: list[tuple[Request, bool]]) -> Plan[N
             request = yield AnyOf(list(in_flight))
             is_bulk = in_flight.pop(request)
             try:
-                request.raise_if_failed()
-                if is_bulk:
-                    provider.check_bulk_deleted(request)
+                again = _take(provider, request, is_bulk=is_bulk)
+                pending.extend((provider.delete(path), False) for path in again)
             except Exception as error:
                 failure = failure or error
     except BaseException:
@@ -70,3 +75,14 @@ def _run_all(provider: Provider, requests: list[tuple[Request, bool]]) -> Plan[N
         raise
     if failure is not None:
         raise failure
+
+
+def _take(provider: Provider, request: Request, *, is_bulk: bool) -> Sequence[str]:
+    """What has to be asked for again."""
+    try:
+        request.raise_if_failed()
+    except NotFoundError:
+        if not request.in_doubt:
+            raise
+        return ()
+    return provider.check_bulk_deleted(request) if is_bulk else ()

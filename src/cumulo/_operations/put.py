@@ -24,8 +24,8 @@ _GROW_EVERY = 900
 """Parts of an upload of unknown length double in size after so many: 10,000 of them then hold 5 TiB."""
 
 
-def checked(attributes: Any, tags: Any, mode: Any) -> PutPlan:
-    """`attributes`, `tags` and `mode`, checked before any request."""
+def checked(attributes: Any, tags: Any, mode: Any, *, by_version: bool = False) -> PutPlan:
+    """`attributes`, `tags` and `mode`, checked before any request. With `by_version` an update may name a version."""
     from cumulo._providers.base import PutPlan
 
     plan = PutPlan()
@@ -39,15 +39,22 @@ def checked(attributes: Any, tags: Any, mode: Any) -> PutPlan:
             raise TypeError("tags must be strings")
         plan.tags[name] = value
     if isinstance(mode, Mapping):
-        etag = cast("Mapping[str, Any]", mode).get("e_tag")
-        if etag is None:
-            raise ValueError("an update needs the e_tag of the version it replaces")
-        plan.if_match = header_value("e_tag", etag)
+        _update(plan, cast("Mapping[str, Any]", mode), by_version=by_version)
     elif mode == "create":
         plan.create = True
     elif mode not in (None, "overwrite"):
         raise ValueError(f"mode must be 'create', 'overwrite' or a dict with e_tag, not {mode!r}")
     return plan
+
+
+def _update(plan: PutPlan, mode: Mapping[str, Any], *, by_version: bool) -> None:
+    etag, version = mode.get("e_tag"), mode.get("version")
+    if by_version and version is not None:
+        plan.if_version = header_value("version", version)
+    elif etag is not None:
+        plan.if_match = header_value("e_tag", etag)
+    else:
+        raise ValueError(f"an update needs the e_tag {'or the version ' if by_version else ''}of what it replaces")
 
 
 def _items(mapping: Any) -> list[tuple[Any, Any]]:
@@ -117,17 +124,22 @@ class _Put:
                 yield from check(source)
             raise
 
+    def _one_request(self) -> bool:
+        """Whether it must be one, as parts could not meet the condition."""
+        return self._plan.conditional and not self._provider.conditional_uploads
+
     def _whole_bytes(self) -> int:
         """Up to which size it is one request."""
+        most = self._provider.max_put_bytes
+        if self._one_request():
+            return most
         if self._use_multipart:
             return 0
-        conditional = self._plan.create or self._plan.if_match is not None
-        most = self._provider.max_put_bytes
-        return most if conditional or self._use_multipart is False else min(self._chunk_bytes, most)
+        return most if self._plan.conditional or self._use_multipart is False else min(self._chunk_bytes, most)
 
     def _stream(self, source: StreamSource) -> Plan[PutResult]:
         """The beginning decides: what is shorter than a part is one request."""
-        if self._use_multipart is False:
+        if self._use_multipart is False or self._one_request():
             most = self._provider.max_put_bytes
             if (yield from source.gather(most + 1)) > most:
                 raise self._too_large("more than one request may hold; allow use_multipart")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cumulo import __version__
@@ -39,6 +40,7 @@ def make_client(
     *,
     bucket: str,
     auth: str,
+    headers: Sequence[tuple[str, bytes]] = (),
     **signing: Any,
 ) -> Client:
     """The client of a store. Clients whose connections are alike share them.
@@ -50,6 +52,7 @@ def make_client(
         source: what requests show who they are by; None for anonymous ones.
         bucket: what a server throttles: the bucket or container.
         auth: how they show it: `"sigv4"`, `"s3express"`, `"bearer"`, `"sharedkey"` or `"query"`; see `Client`.
+        headers: what goes with every request, but where a request has a header of that name.
         **signing: for SigV4: `region`, `service`, `sign_payload`.
     """
     proxy = proxy_for(endpoint.scheme, endpoint.host, endpoint.port, client, os.environ)
@@ -80,7 +83,7 @@ def make_client(
         **connection,
         host_header=endpoint.host_header,
         base=endpoint.base,
-        headers=_headers(client),
+        headers=[*_headers(client), *headers],
         stall_timeout_ms=milliseconds(client.read_timeout_s),
         total_timeout_ms=milliseconds(client.timeout_s),
         max_retries=retry.max_retries,

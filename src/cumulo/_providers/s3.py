@@ -9,77 +9,44 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cumulo._errors import Context, of_document
-from cumulo._native import Client, ListError, Request, encode_path, parse_list_page, xml_fields
+from cumulo._native import Client, Request, encode_path
 from cumulo._operations.get import Wanted
-from cumulo.exceptions import GenericError
 
-from .base import FilePart, Listing, PutPlan
+from .base import FilePart, PutPlan
 from .s3_bulk import S3Bulk
+from .xml_api import MIB, Part, XmlProvider, complete_xml, xml_text
 
 if TYPE_CHECKING:
     from cumulo._config import S3Settings
     from cumulo._keys import Keys
-    from cumulo._types import Attributes, ObjectMeta, PutResult
 
-MIB = 1024 * 1024
-_ATTRIBUTES = {
-    "content-disposition": "Content-Disposition",
-    "content-encoding": "Content-Encoding",
-    "content-language": "Content-Language",
-    "content-type": "Content-Type",
-    "cache-control": "Cache-Control",
-    "x-amz-storage-class": "Storage-Class",
-}
-_ATTRIBUTE_HEADERS = {name.lower(): header for header, name in _ATTRIBUTES.items()}
-_META = "x-amz-meta-"
-_XML_REFERENCES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;"), ("\n", "&#10;"), ("\t", "&#9;"))
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _CHECKSUM_HEADERS = {"CRC64NVME": "x-amz-checksum-crc64nvme", "CRC32C": "x-amz-checksum-crc32c",
                      "SHA256": "x-amz-checksum-sha256"}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Part:
-    """An uploaded part."""
-
-    number: int
-    etag: str
-    checksum: str | None
-
-
-class S3Provider:
+class S3Provider(XmlProvider):
     """The requests of one S3 store."""
 
-    min_part_bytes = 5 * MIB
-    max_part_bytes = 5 * 1024 * MIB
-    max_parts = 10_000
     max_put_bytes = 5 * 1024 * MIB
-    accept_ranges = "bytes"
+    version_header = "x-amz-version-id"
+    class_header = "x-amz-storage-class"
+    meta_prefix = "x-amz-meta-"
 
     def __init__(self, store: Any, client: Client, keys: Keys, settings: S3Settings, default_type: str | None,
                  algorithm: str | None) -> None:  # fmt: skip
-        self._store = store
-        self._client = client
-        self._keys = keys
+        super().__init__(store, client, keys, default_type)
         self._settings = settings
-        self._default_type = default_type
-        self._base = client.base
         self.bulk_delete_keys = 0 if settings.disable_bulk_delete else 1000
         self.checksum_algorithm = algorithm
         self.bulk: S3Bulk | None = S3Bulk(self, client, settings.bulk_client)
         self._get_headers = self._customer_key("x-amz-server-side-encryption-customer-")
         if settings.request_payer:
-            self._payer: list[tuple[str, str]] = [("x-amz-request-payer", "requester")]
-        else:
-            self._payer = []
+            self._payer = [("x-amz-request-payer", "requester")]
         self._put_headers = [*self._encryption(), *self._payer]
         self._plain_get = [*self._get_headers, *self._payer]
 
@@ -109,12 +76,7 @@ class S3Provider:
         return headers
 
     def _object_headers(self, plan: PutPlan) -> list[tuple[str, str]]:
-        headers = list(self._put_headers)
-        names = {name.lower() for name in plan.attributes}
-        if self._default_type and "content-type" not in names:
-            headers.append(("Content-Type", self._default_type))
-        for name, value in plan.attributes.items():
-            headers.append((_ATTRIBUTE_HEADERS.get(name.lower(), _META + name.lower()), value))
+        headers = [*self._put_headers, *self._attribute_headers(plan)]
         if plan.tags and not self._settings.disable_tagging:
             pairs = (f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in plan.tags.items())
             headers.append(("x-amz-tagging", "&".join(pairs)))
@@ -128,25 +90,12 @@ class S3Provider:
 
     # -- making requests
 
-    def _path(self, path: str, query: str = "") -> bytes:
-        encoded = encode_path(self._base, self._keys.key(path))
-        return encoded + b"?" + query.encode() if query else encoded
-
-    def _request(self, operation: str, method: str, path: str, query: str = "", *, create: bool = False,
-                 **options: Any) -> Request:  # fmt: skip
-        context = Context(self._store, operation, path, create)
-        return Request(self._client, method, self._path(path, query), context=context, **options)
-
     def get(self, path: str, wanted: Wanted) -> Request:
         headers = [*self._plain_get, *wanted.headers]
         if wanted.range is None:
             headers.append(("x-amz-checksum-mode", "ENABLED"))
         return self._request("get", "GET", path, _version(wanted.version), headers=headers, range=wanted.range,
                              sink="stream", announce_headers=True, verify=wanted.range is None)  # fmt: skip
-
-    def get_span(self, path: str, start: int, end: int) -> Request:
-        return self._request("get_range", "GET", path, headers=self._plain_get, range=("bounded", start, end),
-                             sink="buffer")  # fmt: skip
 
     def get_part(self, path: str, version: str | None, etag: str, span: tuple[int, int], *, digest: str | None = None,
                  sink: str = "buffer") -> Request:  # fmt: skip
@@ -187,16 +136,11 @@ class S3Provider:
         return self._request("put", "PUT", path, query, headers=headers, body=body, file=file)
 
     def complete_upload(self, path: str, upload_id: str, parts: Sequence[Part], plan: PutPlan) -> Request:
-        body = _complete_xml(parts, self.checksum_algorithm).encode()
+        body = complete_xml(parts, self.checksum_algorithm).encode()
         headers = [*self._get_headers, *self._payer, *self._conditions(plan), ("Content-Type", "application/xml")]
         query = f"uploadId={quote(upload_id, safe='')}"
         return self._request("put", "POST", path, query, headers=headers, body=body, error_in_200=True,
                              create=plan.create)  # fmt: skip
-
-    def abort_upload(self, path: str, upload_id: str) -> Request:
-        return self._request(
-            "put", "DELETE", path, f"uploadId={quote(upload_id, safe='')}", headers=self._payer, clean_up=True
-        )
 
     def delete(self, path: str) -> Request:
         return self._request("delete", "DELETE", path, headers=self._payer)
@@ -210,23 +154,6 @@ class S3Provider:
         digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         headers = [*self._payer, ("Content-Type", "application/xml"), ("Content-MD5", digest)]
         return self._bucket_request("delete", "POST", f"{len(paths)} paths", "delete=", headers=headers, body=body)
-
-    def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request:
-        query = ["list-type=2", "encoding-type=url"]
-        if token is not None:
-            query.append("continuation-token=" + quote(token, safe=""))
-        if delimiter:
-            query.append("delimiter=%2F")
-        if prefix:
-            query.append("prefix=" + quote(prefix, safe=""))
-        if offset is not None and token is None:
-            query.append("start-after=" + quote(offset, safe=""))
-        return self._bucket_request("list", "GET", prefix, "&".join(sorted(query)), headers=self._payer)
-
-    def _bucket_request(self, operation: str, method: str, about: str, query: str, **options: Any) -> Request:
-        path = self._base if self._base == b"/" else self._base.removesuffix(b"/")
-        context = Context(self._store, operation, about)
-        return Request(self._client, method, path + b"?" + query.encode(), context=context, **options)
 
     def copy(self, source: str, target: str) -> Request:
         headers = [("x-amz-copy-source", self._copy_source(source)), *self._copy_headers(), *self._put_headers]
@@ -282,38 +209,6 @@ class S3Provider:
 
     # -- reading responses
 
-    def meta(self, path: str, request: Request) -> ObjectMeta:
-        _, headers, length, found = request.response
-        size = found[2] if found is not None else length
-        if size is None:
-            raise GenericError(f"{path!r}: the server gives no Content-Length", path=path)
-        return {
-            "path": path if self._keys.raw else path.removeprefix("/").removesuffix("/"),
-            "last_modified": _http_date(path, headers.get("last-modified")),
-            "size": size,
-            "e_tag": headers.get("etag"),
-            "version": headers.get("x-amz-version-id"),
-        }
-
-    def attributes(self, request: Request) -> Attributes:
-        found: Attributes = {}
-        for name, value in request.response[1].items():
-            if name in _ATTRIBUTES:
-                found[_ATTRIBUTES[name]] = value
-            elif name.startswith(_META):
-                found[name.removeprefix(_META)] = value
-        return found
-
-    def put_result(self, request: Request) -> PutResult:
-        headers = request.response[1]
-        return {"e_tag": headers.get("etag"), "version": headers.get("x-amz-version-id")}
-
-    def upload_id(self, request: Request) -> str:
-        upload_id = dict(self._fields(request)).get("InitiateMultipartUploadResult/UploadId")
-        if not upload_id:
-            raise self._bad_answer(request, "an upload id")
-        return upload_id
-
     def part_of(self, request: Request, number: int) -> Part:
         headers = request.response[1]
         etag = headers.get("etag")
@@ -324,12 +219,6 @@ class S3Provider:
         header = _CHECKSUM_HEADERS.get(self.checksum_algorithm or "")
         return Part(number, etag, headers.get(header) if header else None)
 
-    def completed(self, request: Request) -> PutResult:
-        etag = dict(self._fields(request)).get("CompleteMultipartUploadResult/ETag")
-        if not etag:
-            raise self._bad_answer(request, "an ETag")
-        return {"e_tag": etag, "version": request.response[1].get("x-amz-version-id")}
-
     def is_completed_as(self, head: Request, parts: Sequence[Part]) -> bool:
         found = head.response[1].get("etag", "").strip('"')
         digest = hashlib.md5(usedforsecurity=False)
@@ -339,13 +228,6 @@ class S3Provider:
             except ValueError:
                 return False
         return found == f"{digest.hexdigest()}-{len(parts)}"
-
-    def age_s(self, head: Request) -> float | None:
-        headers = head.response[1]
-        try:
-            return (_parsed_date(headers["date"]) - _parsed_date(headers["last-modified"])).total_seconds()
-        except (KeyError, ValueError, TypeError):
-            return None
 
     def is_stored_as(self, head: Request, size: int, md5: str, checksum: str | None) -> bool:
         """By its checksum, or its ETag: that is the content's MD5 unless it is encrypted with KMS's or our keys."""
@@ -365,7 +247,7 @@ class S3Provider:
         if "CopyObjectResult/ETag" not in dict(self._fields(request)):
             raise self._bad_answer(request, "an ETag")
 
-    def check_bulk_deleted(self, request: Request) -> None:
+    def check_bulk_deleted(self, request: Request) -> Sequence[str]:
         error: dict[str, str] = {}
         fields = self._fields(request)
         if not all(name.startswith("DeleteResult") for name, _ in fields):
@@ -378,6 +260,7 @@ class S3Provider:
                 self._raise_delete_error(error, request)
                 error = {}
             error[field] = text
+        return ()
 
     def _raise_delete_error(self, error: dict[str, str], request: Request) -> None:
         code = error.get("Code", "")
@@ -386,70 +269,11 @@ class S3Provider:
         path = error.get("Key", "").removeprefix(self._keys.strip)
         raise of_document(request, Context(self._store, "delete", path), code, error.get("Message", ""))
 
-    def _fields(self, request: Request) -> list[tuple[str, str]]:
-        """The fields of a small document. An error, or what is no XML, in a 200 is raised."""
-        body = request.take_body()
-        try:
-            fields = xml_fields(body)
-        except ValueError as error:
-            raise self._bad_answer(request, f"a readable body ({error})") from error
-        found = dict(fields)
-        if "Error/Code" in found:
-            raise of_document(request, request.context, found["Error/Code"], found.get("Error/Message", ""))
-        return fields
-
-    def listing(self, request: Request) -> Listing:
-        body = request.take_body()
-        try:
-            objects, prefixes, token, truncated, _, _ = parse_list_page(body, self._keys.strip, True)
-        except ValueError as error:
-            if isinstance(error, ListError) and error.code:
-                raise of_document(request, request.context, error.code, error.message or "") from error
-            raise self._bad_answer(request, f"a readable page ({error})") from error
-        if not self._keys.raw:
-            prefixes = [prefix.removesuffix("/") for prefix in prefixes]
-        return Listing(objects, prefixes, token if truncated else None)
-
-    def _bad_answer(self, request: Request, what: str) -> GenericError:
-        context: Context = request.context
-        return GenericError(
-            f"{context.operation} {context.path!r} in {self._store!r}: the server's answer lacks {what}",
-            operation=context.operation, store=repr(self._store), path=context.path, status=request.response[0],
-            attempts=request.attempts,
-        )  # fmt: skip
-
 
 def _version(version: str | None) -> str:
     return "versionId=" + quote(version, safe="") if version is not None else ""
 
 
-@lru_cache(maxsize=256)
-def _parsed_date(text: str) -> datetime:
-    return parsedate_to_datetime(text)
-
-
-def _http_date(path: str, text: str | None) -> datetime:
-    try:
-        return _parsed_date(text or "")
-    except ValueError:
-        raise GenericError(f"{path!r}: the server gives no readable Last-Modified ({text!r})", path=path) from None
-
-
-def _complete_xml(parts: Sequence[Part], algorithm: str | None) -> str:
-    rows: list[str] = []
-    for part in parts:
-        extra = f"<Checksum{algorithm}>{part.checksum}</Checksum{algorithm}>" if part.checksum else ""
-        rows.append(f"<Part><PartNumber>{part.number}</PartNumber><ETag>{_xml(part.etag)}</ETag>{extra}</Part>")
-    return f"<CompleteMultipartUpload>{''.join(rows)}</CompleteMultipartUpload>"
-
-
 def _delete_xml(keys: Sequence[str]) -> str:
-    rows = "".join(f"<Object><Key>{_xml(key)}</Key></Object>" for key in keys)
+    rows = "".join(f"<Object><Key>{xml_text(key)}</Key></Object>" for key in keys)
     return f"<Delete><Quiet>true</Quiet>{rows}</Delete>"
-
-
-def _xml(text: str) -> str:
-    # White space that an XML parser would normalize goes as references.
-    for char, reference in _XML_REFERENCES:
-        text = text.replace(char, reference)
-    return text

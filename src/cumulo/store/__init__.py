@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from ._base import ObjectStoreMethods
 
 if TYPE_CHECKING:
-    from cumulo._config import BackoffConfig, ClientConfig, RetryConfig, S3Config
+    from cumulo._config import BackoffConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
     from cumulo._many import FutureStream, GetItem, ManyStream, PutItem
 
+    from .gcs import GCSStore
     from .local import LocalStore
     from .memory import MemoryStore
     from .s3 import S3Store
@@ -19,6 +20,8 @@ __all__ = [
     "BackoffConfig",
     "ClientConfig",
     "FutureStream",
+    "GCSConfig",
+    "GCSStore",
     "GetItem",
     "LocalStore",
     "ManyStream",
@@ -34,6 +37,8 @@ _HOMES = {
     "BackoffConfig": "cumulo._config",
     "ClientConfig": "cumulo._config",
     "FutureStream": "cumulo._many",
+    "GCSConfig": "cumulo._config",
+    "GCSStore": "cumulo.store.gcs",
     "GetItem": "cumulo._many",
     "LocalStore": "cumulo.store.local",
     "ManyStream": "cumulo._many",

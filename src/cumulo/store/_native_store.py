@@ -53,6 +53,8 @@ class NativeStore(ObjectStoreMethods):
     """Host and port, for messages."""
     _plain_reads: bool
     """Whether ranges need no header of their own: they take the short cut then."""
+    _updates_by_version = False
+    """Whether an update may name the version it replaces in place of the ETag."""
     _made: tuple[int, Made] | None = None
 
     # -- the native half, made on first use and anew in a forked child
@@ -121,7 +123,7 @@ class NativeStore(ObjectStoreMethods):
         max_concurrency: int,
     ) -> Plan[PutResult]:
         self._keys.key(path)
-        plan = put.checked(attributes, tags, mode)
+        plan = put.checked(attributes, tags, mode, by_version=self._updates_by_version)
         self._check_put(plan)
         return put.put(
             self._use().provider, path, file, plan, use_multipart=use_multipart, chunk_bytes=chunk_size,

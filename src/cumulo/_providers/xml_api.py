@@ -1,0 +1,230 @@
+"""What S3's REST API and Google Cloud Storage's XML API have in common: one dialect, with other names for some headers.
+
+Paths are percent-encoded exactly once; header values are checked before they get here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from cumulo._errors import Context, of_document
+from cumulo._native import Client, ListError, Request, encode_path, parse_list_page, xml_fields
+from cumulo.exceptions import GenericError
+
+from .base import Listing, PutPlan
+
+if TYPE_CHECKING:
+    from cumulo._keys import Keys
+    from cumulo._types import Attributes, ObjectMeta, PutResult
+
+MIB = 1024 * 1024
+ATTRIBUTES = {
+    "content-disposition": "Content-Disposition",
+    "content-encoding": "Content-Encoding",
+    "content-language": "Content-Language",
+    "content-type": "Content-Type",
+    "cache-control": "Cache-Control",
+}
+"""Headers that are attributes of an object, and what they are called there."""
+_XML_REFERENCES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;"), ("\n", "&#10;"), ("\t", "&#9;"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """An uploaded part."""
+
+    number: int
+    etag: str
+    checksum: str | None
+
+
+class XmlProvider:
+    """The requests that are alike. `_plain_get` goes with every read of an object, `_payer` with what else is asked."""
+
+    min_part_bytes = 5 * MIB
+    max_part_bytes = 5 * 1024 * MIB
+    max_parts = 10_000
+    accept_ranges = "bytes"
+    conditional_uploads = True
+
+    version_header: str
+    class_header: str
+    """The storage class's."""
+    meta_prefix: str
+    """What stands before the names of a user's own attributes."""
+
+    def __init__(self, store: Any, client: Client, keys: Keys, default_type: str | None) -> None:
+        self._store = store
+        self._client = client
+        self._keys = keys
+        self._default_type = default_type
+        self._base = client.base
+        self._plain_get: list[tuple[str, str]] = []
+        self._payer: list[tuple[str, str]] = []
+
+    def _attribute_headers(self, plan: PutPlan) -> list[tuple[str, str]]:
+        headers: list[tuple[str, str]] = []
+        names = {name.lower() for name in plan.attributes}
+        if self._default_type and "content-type" not in names:
+            headers.append(("Content-Type", self._default_type))
+        for name, value in plan.attributes.items():
+            plain = name.lower()
+            if plain == "storage-class":
+                plain = self.class_header
+            elif plain not in ATTRIBUTES:
+                plain = self.meta_prefix + plain
+            headers.append((plain, value))
+        return headers
+
+    # -- making requests
+
+    def _path(self, path: str, query: str = "") -> bytes:
+        encoded = encode_path(self._base, self._keys.key(path))
+        return encoded + b"?" + query.encode() if query else encoded
+
+    def _request(self, operation: str, method: str, path: str, query: str = "", *, create: bool = False,
+                 **options: Any) -> Request:  # fmt: skip
+        context = Context(self._store, operation, path, create)
+        return Request(self._client, method, self._path(path, query), context=context, **options)
+
+    def get_span(self, path: str, start: int, end: int) -> Request:
+        return self._request("get_range", "GET", path, headers=self._plain_get, range=("bounded", start, end),
+                             sink="buffer")  # fmt: skip
+
+    def abort_upload(self, path: str, upload_id: str) -> Request:
+        return self._request(
+            "put", "DELETE", path, f"uploadId={quote(upload_id, safe='')}", headers=self._payer, clean_up=True
+        )
+
+    def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request:
+        query = ["list-type=2", "encoding-type=url"]
+        if token is not None:
+            query.append("continuation-token=" + quote(token, safe=""))
+        if delimiter:
+            query.append("delimiter=%2F")
+        if prefix:
+            query.append("prefix=" + quote(prefix, safe=""))
+        if offset is not None and token is None:
+            query.append("start-after=" + quote(offset, safe=""))
+        return self._bucket_request("list", "GET", prefix, "&".join(sorted(query)), headers=self._payer)
+
+    def _bucket_request(self, operation: str, method: str, about: str, query: str, **options: Any) -> Request:
+        path = self._base if self._base == b"/" else self._base.removesuffix(b"/")
+        context = Context(self._store, operation, about)
+        return Request(self._client, method, path + b"?" + query.encode(), context=context, **options)
+
+    # -- reading responses
+
+    def meta(self, path: str, request: Request) -> ObjectMeta:
+        _, headers, length, found = request.response
+        size = found[2] if found is not None else length
+        if size is None:
+            raise GenericError(f"{path!r}: the server gives no Content-Length", path=path)
+        return {
+            "path": path if self._keys.raw else path.removeprefix("/").removesuffix("/"),
+            "last_modified": _http_date(path, headers.get("last-modified")),
+            "size": size,
+            "e_tag": headers.get("etag"),
+            "version": headers.get(self.version_header),
+        }
+
+    def attributes(self, request: Request) -> Attributes:
+        found: Attributes = {}
+        for name, value in request.response[1].items():
+            if name in ATTRIBUTES:
+                found[ATTRIBUTES[name]] = value
+            elif name == self.class_header:
+                found["Storage-Class"] = value
+            elif name.startswith(self.meta_prefix):
+                found[name.removeprefix(self.meta_prefix)] = value
+        return found
+
+    def put_result(self, request: Request) -> PutResult:
+        headers = request.response[1]
+        return {"e_tag": headers.get("etag"), "version": headers.get(self.version_header)}
+
+    def upload_id(self, request: Request) -> str:
+        upload_id = dict(self._fields(request)).get("InitiateMultipartUploadResult/UploadId")
+        if not upload_id:
+            raise self._bad_answer(request, "an upload id")
+        return upload_id
+
+    def completed(self, request: Request) -> PutResult:
+        etag = dict(self._fields(request)).get("CompleteMultipartUploadResult/ETag")
+        if not etag:
+            raise self._bad_answer(request, "an ETag")
+        return {"e_tag": etag, "version": request.response[1].get(self.version_header)}
+
+    def age_s(self, head: Request) -> float | None:
+        headers = head.response[1]
+        try:
+            return (_parsed_date(headers["date"]) - _parsed_date(headers["last-modified"])).total_seconds()
+        except (KeyError, ValueError, TypeError):
+            return None
+
+    def _fields(self, request: Request) -> list[tuple[str, str]]:
+        """The fields of a small document. An error, or what is no XML, in a 200 is raised."""
+        body = request.take_body()
+        try:
+            fields = xml_fields(body)
+        except ValueError as error:
+            raise self._bad_answer(request, f"a readable body ({error})") from error
+        found = dict(fields)
+        if "Error/Code" in found:
+            raise of_document(request, request.context, found["Error/Code"], found.get("Error/Message", ""))
+        return fields
+
+    def listing(self, request: Request) -> Listing:
+        body = request.take_body()
+        try:
+            objects, prefixes, token, truncated, _, _ = parse_list_page(body, self._keys.strip, True)
+        except ValueError as error:
+            if isinstance(error, ListError) and error.code:
+                raise of_document(request, request.context, error.code, error.message or "") from error
+            raise self._bad_answer(request, f"a readable page ({error})") from error
+        if not self._keys.raw:
+            prefixes = [prefix.removesuffix("/") for prefix in prefixes]
+        return Listing(objects, prefixes, token if truncated else None)
+
+    def _bad_answer(self, request: Request, what: str) -> GenericError:
+        context: Context = request.context
+        return GenericError(
+            f"{context.operation} {context.path!r} in {self._store!r}: the server's answer lacks {what}",
+            operation=context.operation, store=repr(self._store), path=context.path, status=request.response[0],
+            attempts=request.attempts,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _parsed_date(text: str) -> datetime:
+    return parsedate_to_datetime(text)
+
+
+def _http_date(path: str, text: str | None) -> datetime:
+    try:
+        return _parsed_date(text or "")
+    except ValueError:
+        raise GenericError(f"{path!r}: the server gives no readable Last-Modified ({text!r})", path=path) from None
+
+
+def xml_text(text: str) -> str:
+    """Text as it stands in a document."""
+    # White space that an XML parser would normalize goes as references.
+    for char, reference in _XML_REFERENCES:
+        text = text.replace(char, reference)
+    return text
+
+
+def complete_xml(parts: Sequence[Part], algorithm: str | None) -> str:
+    """The body of CompleteMultipartUpload; `algorithm` names the checksum of the parts, if it is to be in it."""
+    rows: list[str] = []
+    for part in parts:
+        extra = f"<Checksum{algorithm}>{part.checksum}</Checksum{algorithm}>" if algorithm and part.checksum else ""
+        rows.append(f"<Part><PartNumber>{part.number}</PartNumber><ETag>{xml_text(part.etag)}</ETag>{extra}</Part>")
+    return f"<CompleteMultipartUpload>{''.join(rows)}</CompleteMultipartUpload>"

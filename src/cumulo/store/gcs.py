@@ -1,0 +1,137 @@
+"""`GCSStore`: a bucket of Google Cloud Storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from cumulo._config import gcs_endpoint_of, resolve_client, resolve_gcs, resolve_retry, service_account_of
+from cumulo._drivers.effects import Plan
+from cumulo._keys import Keys
+from cumulo._native import Credentials
+from cumulo._operations.get import header_value
+from cumulo._providers.gcs import GCSProvider, client_headers
+from cumulo._providers.native_client import make_client
+from cumulo.exceptions import NotSupportedError, PreconditionError
+
+from ._local_conditions import failed
+from ._native_store import Made, NativeStore
+
+if TYPE_CHECKING:
+    from cumulo._config import ClientConfig, GCSConfig, RetryConfig
+    from cumulo._providers.base import PutPlan
+    from cumulo._types import PutResult, PutSource
+
+
+class GCSStore(NativeStore):
+    """A bucket, by name, with how to reach it and as whom.
+
+    Options come from `config`, from keywords, and from the environment (`GOOGLE_<KEY>`), in that order; see `GCSConfig`
+    for each. Credentials that are given nowhere are looked for as Google's tools do (application-default credentials,
+    which needs `cumulo[gcs]`).
+
+    An object's generation is its version: `get(..., options={"version": ...})` reads it, and
+    `put(..., mode={"version": ...})` replaces it only.
+
+    Args:
+        bucket: the bucket's name.
+        prefix: what all paths are below.
+        config: options as a dict.
+        client_options: connections, TLS, proxies, timeouts; see `ClientConfig`.
+        retry_config: retries; see `RetryConfig`.
+        credential_provider: a sync or async callable that gives a dict of `token` and `expires_at` (a datetime with a
+            time zone, or None).
+        raw_keys: take and give every key untouched: slashes at its ends too.
+        **kwargs: options as keywords.
+
+    Raises:
+        UnknownConfigurationKeyError: an option that there isn't; the nearest is named.
+        ValueError: an option's value that can't be.
+    """
+
+    _plain_reads = True
+    _updates_by_version = True
+
+    def __init__(
+        self,
+        bucket: str | None = None,
+        *,
+        prefix: str | None = None,
+        config: GCSConfig | Mapping[str, Any] | None = None,
+        client_options: ClientConfig | None = None,
+        retry_config: RetryConfig | None = None,
+        credential_provider: Callable[[], Any] | None = None,
+        raw_keys: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self._settings = resolve_gcs(bucket, config, kwargs)
+        self._explicit = self._settings.explicit
+        options = {**self._settings.client_options, **(client_options or {})}
+        self._client_settings = resolve_client(options, env_prefix="GOOGLE_")
+        self._retry = resolve_retry(retry_config)
+        self._retry_given = retry_config is not None
+        self._provider_given = credential_provider
+        self._prefix_given = prefix
+        self._keys = Keys.of(prefix, raw=bool(raw_keys))
+        self._account = service_account_of(self._settings)
+        self._endpoint = gcs_endpoint_of(self._settings, self._client_settings, self._account)
+        self._host = f"{self._endpoint.host}:{self._endpoint.port}"
+        if credential_provider is not None and not callable(credential_provider):
+            raise TypeError("credential_provider must be callable")
+
+    def _make(self) -> Made:
+        source = self._source()
+        client = make_client(
+            self._endpoint, self._client_settings, self._retry, source, bucket=self._settings.bucket, auth="bearer",
+            headers=client_headers(self._settings.user_project),
+        )  # fmt: skip
+        provider = GCSProvider(self, client, self._keys, self._endpoint, self._client_settings.default_content_type)
+        return Made(client, provider, source)
+
+    def _source(self) -> Credentials | None:
+        """Who asks: what is given before what is found, as in obstore."""
+        settings, account = self._settings, self._account
+        if settings.skip_signature or (account is not None and account.get("disable_oauth")):
+            return None
+        if self._provider_given is None and settings.bearer_token is not None:
+            source = Credentials()
+            source.publish_token(settings.bearer_token)
+            return source
+        from cumulo._credentials import google, tokens_of_provider  # only those who need it pay for its imports
+
+        if self._provider_given is not None:
+            return tokens_of_provider(self._provider_given)
+        if account is not None:
+            return google.of_account(account)
+        if settings.application_credentials is not None:
+            return google.of_file(settings.application_credentials)
+        return google.by_default()
+
+    # -- what differs from other stores
+
+    def _check_put(self, plan: PutPlan) -> None:
+        if plan.tags:
+            raise NotSupportedError("Cloud Storage's objects have no tags; attributes of any name serve as well")
+
+    def _absent_header(self) -> tuple[str, str, int] | None:
+        return "ifGenerationMatch", "0", 412
+
+    def _plan_put(self, path: str, file: PutSource, *, mode: Any, **options: Any) -> Plan[PutResult]:
+        """Cloud Storage writes on condition of a generation only: an ETag is that of one generation."""
+        if isinstance(mode, Mapping):
+            given = cast("Mapping[str, Any]", mode)
+            if given.get("version") is None and given.get("e_tag") is not None:
+                mode = {"version": (yield from self._version_of(path, given["e_tag"]))}
+        return (yield from super()._plan_put(path, file, mode=mode, **options))
+
+    def _version_of(self, path: str, etag: object) -> Plan[str]:
+        wanted = header_value("e_tag", etag)
+        meta = yield from self._plan_head(path)
+        if meta["e_tag"] != wanted or meta["version"] is None:
+            found = f"the object's ETag is {meta['e_tag']}, not {wanted}"
+            raise failed(PreconditionError, self, "put", path, found)
+        return meta["version"]
+
+    def __repr__(self) -> str:
+        prefix = f", prefix={self._prefix_given!r}" if self._prefix_given else ""
+        return f"GCSStore(bucket={self._settings.bucket!r}{prefix})"
