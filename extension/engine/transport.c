@@ -19,6 +19,9 @@
 #    include <termios.h>
 #endif
 
+/* Every record of s2n's holds the message it is cut from: small messages keep what is on its way small. */
+#define TLS_WRITE_BYTES ((size_t)64 << 10)
+
 /* ---- the upload's source, read by the h1 encoder ---- */
 
 struct s_source {
@@ -33,6 +36,9 @@ static int s_source_read(struct aws_input_stream *stream, struct aws_byte_buf *d
     struct cml_request *request = source->request;
     uint64_t left = request->body_length - source->at;
     size_t room = dest->capacity - dest->len;
+    if (request->client->endpoint->tls && room > TLS_WRITE_BYTES) {
+        room = TLS_WRITE_BYTES;
+    }
     size_t take = left < room ? (size_t)left : room;
     if (take == 0) {
         return AWS_OP_SUCCESS;
