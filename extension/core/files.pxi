@@ -6,6 +6,7 @@ from posix.unistd cimport pread
 cdef extern from *:
     """
     #include <errno.h>
+    #include <fcntl.h>
     #include <stdio.h>
     #include <unistd.h>
     #if defined(__linux__)
@@ -23,7 +24,18 @@ cdef extern from *:
         return -1;
     #endif
     }
+
+    static int cml_allocate(int fd, int64_t length) {
+    #if defined(__linux__)
+        return fallocate(fd, 0, 0, (off_t)length); /* posix_fallocate would write where this fails */
+    #else
+        (void)fd; (void)length;
+        errno = EOPNOTSUPP;
+        return -1;
+    #endif
+    }
     """
+    int cml_allocate(int fd, int64_t length) nogil
     int cml_rename_new(int from_dir, const char *source, int to_dir, const char *target) nogil
 
 cdef enum:
@@ -54,6 +66,15 @@ def read_file(int fd, int64_t offset, Py_ssize_t length):
         cml_buffer_release(buffer)
         raise
     return _bytes_of_buffer(buffer, got)
+
+
+def allocate_file(int fd, int64_t length):
+    """Reserve a file's space, which makes it that long. Where the file system can't, nothing. Raises `OSError`."""
+    cdef int failure
+    with nogil:
+        failure = errno if cml_allocate(fd, length) != 0 else 0
+    if failure and failure not in (EOPNOTSUPP, ENOSYS, EINVAL):
+        raise OSError(failure, os.strerror(failure))
 
 
 def rename_new(int from_dir, bytes source, int to_dir, bytes target):

@@ -105,6 +105,8 @@ _FILE_HINTS: dict[int, str] = {
     errno.EROFS: "; name a file on a disk that can be written",
     errno.ENOENT: "; make the folder first",
     errno.EISDIR: "; name a file in it",
+    errno.EAGAIN: "; another download to it is under way",
+    errno.EINVAL: "; what is there is no regular file",
     errno.EACCES: "; check the permissions of the folder",
 }
 

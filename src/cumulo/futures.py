@@ -18,6 +18,7 @@ from cumulo.store._base import (
 )
 
 if TYPE_CHECKING:
+    import os
     from concurrent.futures import Future
 
     from ._many import Content, FutureStream, GetItem, PutItem
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "copy",
     "delete",
+    "download",
     "get",
     "get_many",
     "get_range",
@@ -51,6 +53,23 @@ def get(
 ) -> Future[GetResult]:
     """`get` of the store."""
     return store.futures.get(path, options=options, part_size=part_size, max_concurrency=max_concurrency)
+
+
+def download(
+    store: ObjectStoreMethods,
+    path: str,
+    file: str | os.PathLike[str],
+    *,
+    options: GetOptions | None = None,
+    part_size: int | None = None,
+    max_concurrency: int | None = None,
+    resume: bool = False,
+    fsync: bool = False,
+) -> Future[ObjectMeta]:
+    """`download` of the store."""
+    return store.futures.download(
+        path, file, options=options, part_size=part_size, max_concurrency=max_concurrency, resume=resume, fsync=fsync
+    )
 
 
 def get_range(

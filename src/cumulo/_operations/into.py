@@ -8,7 +8,7 @@ returns.
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from cumulo._result import GetResult, HeldBody
 
 from . import ranges
 from .get import Wanted, check_same_object, span_of
-from .parts import Filling, Room, Source, check_parts
+from .parts import Filling, Record, Room, Source, check_parts
 
 if TYPE_CHECKING:
     from cumulo._native import Request
@@ -108,13 +108,20 @@ def copied(plan: Plan[GetResult], view: memoryview) -> Plan[int]:
 
 
 def fetch(
-    provider: Provider, path: str, wanted: Wanted, room: Room, capacity: int | None, part_bytes: int, most: int
+    provider: Provider,
+    path: str,
+    wanted: Wanted,
+    room: Room,
+    given: int,
+    part_bytes: int,
+    most: int,
+    ready: Callable[[ObjectMeta, Source], Plan[None]],
+    record: Record | None = None,
 ) -> Plan[tuple[ObjectMeta, int]]:
     """The content to where `room` says, in parallel parts if it is large: the metadata, and how many bytes came.
 
-    Raises `ValueError` when there are more than `capacity`.
+    `given`: bytes that there is room for before anything is known; then comes `ready`, and room for the rest.
     """
-    given = part_bytes if capacity is None else min(part_bytes, capacity)
     request = provider.get(path, wanted)
     try:
         if given > 0:
@@ -124,30 +131,33 @@ def fetch(
         yield Until(request, headers=True)
         meta = provider.meta(path, request)
         start, end = span_of(request, wanted, meta)
-        if capacity is not None and end - start > capacity:
-            raise _too_large(path, end - start, capacity)
-        if end - start <= given:
+        source = Source(provider, path, request, wanted, (start, end))
+        yield from ready(meta, source)
+        if source.size <= given:
             yield Until(request)
+        elif (most > 1 or record is not None) and source.serves_parts():
+            yield from Filling(source, room, part_bytes, most, record).run(fed=True)
         else:
-            yield from _rest(Source(provider, path, request, wanted, (start, end)), room, given, part_bytes, most)
-        return meta, end - start
+            room(request, given, source.size - given)
+            yield Until(request)
+        return meta, source.size
     finally:
         request.cancel()
 
 
-def _rest(source: Source, room: Room, given: int, part_bytes: int, most: int) -> Plan[None]:
-    if most > 1 and source.serves_parts():
-        yield from Filling(source, room, part_bytes, most).run(fed=True)
-    else:
-        room(source.first, given, source.size - given)
-        yield Until(source.first)
-
-
-def _room_in(view: memoryview) -> Room:
+def _fetch_into(
+    provider: Provider, path: str, wanted: Wanted, view: memoryview, part_bytes: int, most: int
+) -> Plan[int]:
     def room(request: Request, start: int, length: int) -> None:
         request.feed_into(view, start, length)
 
-    return room
+    def ready(_meta: ObjectMeta, source: Source) -> Plan[None]:
+        if source.size > view.nbytes:
+            raise _too_large(path, source.size, view.nbytes)
+        yield from ()
+
+    given = min(part_bytes, view.nbytes)
+    return (yield from fetch(provider, path, wanted, room, given, part_bytes, most, ready))[1]
 
 
 def get_into(
@@ -157,7 +167,7 @@ def get_into(
     wanted = checked(options)
     part_bytes, most = check_parts(part_size, max_concurrency)
     with writable(buffer) as view:
-        return (yield from fetch(provider, path, wanted, _room_in(view), view.nbytes, part_bytes, most))[1]
+        return (yield from _fetch_into(provider, path, wanted, view, part_bytes, most))
 
 
 def get_range_into(
@@ -169,7 +179,7 @@ def get_range_into(
         first, last = range_of(view, start, end, length)
         if last - first > part_bytes:
             wanted = Wanted({"range": (first, last)})
-            return (yield from fetch(provider, path, wanted, _room_in(view), view.nbytes, part_bytes, most))[1]
+            return (yield from _fetch_into(provider, path, wanted, view, part_bytes, most))
         request = provider.get_span(path, first, last)
         try:
             request.feed_into(view, 0, view.nbytes)

@@ -9,9 +9,9 @@ ranges: where it does not, the first goes on alone.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from cumulo._drivers.effects import AnyOf, Plan, Start, Until
 from cumulo._native import Request, combine_digests
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DEFAULT_PART_BYTES = 8 * 1024 * 1024
 DEFAULT_CONCURRENCY = 16
 MIN_PART_BYTES = 64 * 1024
+_OF_PARTS = ("CRC64NVME", "CRC32C", "CRC32")
+"""Checksums that those of parts make."""
 
 Room: TypeAlias = Callable[[Request, int, int], None]
 """`room(request, offset, length)` gives a request the place of that span of the content."""
@@ -48,13 +50,15 @@ class Source:
 
     def __init__(self, provider: Provider, path: str, first: Request, wanted: Wanted, span: tuple[int, int]) -> None:
         self.first = first
-        self.etag = first.response[1].get("etag")
+        self.etag: str | None = first.response[1].get("etag")
         self._provider = provider
         self._path = path
         self._wanted = wanted
         self._start, end = span
         self.size = end - self._start
-        self._announced = first.announced_checksum if wanted.range is None else None
+        self.in_memory = True  # rather than in a file
+        announced = first.announced_checksum if wanted.range is None else None
+        self.announced = announced if announced is not None and announced[0] in _OF_PARTS else None
 
     def serves_parts(self) -> bool:
         """Whether other requests can be sure to get the same object."""
@@ -63,11 +67,14 @@ class Source:
         known = length is not None or found is not None
         return strong and known and headers.get("accept-ranges", self._provider.accept_ranges) == "bytes"
 
-    def begin(self, length: int) -> str | None:
-        """The first request will give `length` bytes; the name of the checksum that the parts keep, if any."""
-        if self._announced is None or not self.first.mark_digest(length):
+    def begin(self, length: int, *, marked: bool = False) -> str | None:
+        """The first request will give `length` bytes; the name of the checksum that the parts keep, if any.
+
+        `marked`: it was told so before it was sent. Later is late, and then there is none.
+        """
+        if self.announced is None or not (marked or self.first.mark_digest(length)):
             return None
-        return self._announced[0]
+        return self.announced[0]
 
     def request(self, start: int, length: int, digest: str | None, sink: str) -> Request:
         """A part of the content."""
@@ -80,7 +87,7 @@ class Source:
     @property
     def bulk(self) -> S3Bulk | None:
         """What is to fetch all of it in the engine's place, if anything is."""
-        client = self._provider.bulk
+        client = self._provider.bulk if self.in_memory else None
         return client if client is not None and client.takes("get") else None
 
     def bulk_request(self, client: S3Bulk, part_bytes: int, most: int) -> Request:
@@ -89,7 +96,7 @@ class Source:
         span = (self._start, self._start + self.size)
         return client.get(
             self._path, self._wanted.version, self.etag, span, part_bytes=part_bytes, most=most,
-            expected=self._announced, foreign=True,
+            expected=self.announced, foreign=True,
         )  # fmt: skip
 
     def again(self) -> Request:
@@ -120,8 +127,8 @@ class Source:
         total, _ = sums[0]
         for value, length in sums[1:]:
             total = combine_digests(digest, total, value, length)
-        assert self._announced is not None
-        expected = self._announced[1]
+        assert self.announced is not None
+        expected = self.announced[1]
         found = base64.b64encode(total.to_bytes(8 if digest == "CRC64NVME" else 4, "big")).decode()
         if found != expected:
             told, details = self._about(f"the content's {digest} is {found}, but the server says {expected}")
@@ -143,17 +150,32 @@ def ignores_ranges(request: Request) -> bool:
     return request.error == "wrong_range" and request.failure[0][0] == 200
 
 
+class Record(Protocol):
+    """Who keeps account of the parts that are in their places."""
+
+    def done(self, at: int, digest: int | None) -> Plan[None]:
+        """The part at `at` of the content is; its sum, if the parts keep one."""
+        ...
+
+    def alone(self) -> None:
+        """There are no parts: the server sends whole objects only."""
+        ...
+
+
 class Filling:
     """All parts to their places at once; run by one plan."""
 
-    def __init__(self, source: Source, room: Room, part_bytes: int, max_concurrency: int) -> None:
+    def __init__(
+        self, source: Source, room: Room, part_bytes: int, max_concurrency: int, record: Record | None = None
+    ) -> None:
         self._source = source
         self._room = room
         self._part = part_bytes
         self._most = max_concurrency
+        self._record = record
         self._under_way: dict[Request | Until, tuple[int, int]] = {}
         self._sums: dict[int, tuple[int, int]] = {}
-        self._next = 0
+        self._spans = self._parts(0)
         self._proven = False
         self._first_done = False
 
@@ -164,15 +186,14 @@ class Filling:
             yield from self._in_bulk(source.bulk)
             return
         length = min(self._part, source.size)
-        digest = source.begin(length)
+        digest = source.begin(length, marked=fed)
         try:
             if not fed:
                 self._room(source.first, 0, length)
             self._under_way[Until(source.first, pieces=1)] = (0, length)
-            self._next = length
+            self._spans = self._parts(length)
             yield from self._fetch(digest)
-            if digest is not None and self._sums:
-                source.verify(digest, [self._sums[at] for at in sorted(self._sums)])
+            self._verify(digest)
         finally:
             self._stop()
 
@@ -199,6 +220,27 @@ class Filling:
             request.cancel()
         return request
 
+    def go_on(self, sums: dict[int, int | None], digest: str | None) -> Plan[None]:
+        """Fetch what an earlier run has left: the first bytes of the parts that it has not, by part their sums."""
+        self._proven = self._first_done = True
+        self._sums = {at: (value or 0, self._length(at)) for at, value in sums.items()} if digest is not None else {}
+        self._spans = (span for span in self._parts(0) if span[0] not in sums)
+        try:
+            yield from self._fetch(digest)
+            self._verify(digest)
+        finally:
+            self._stop()
+
+    def _parts(self, start: int) -> Iterator[tuple[int, int]]:
+        return ((at, self._length(at)) for at in range(start, self._source.size, self._part))
+
+    def _length(self, at: int) -> int:
+        return min(self._part, self._source.size - at)
+
+    def _verify(self, digest: str | None) -> None:
+        if digest is not None and self._sums:
+            self._source.verify(digest, [self._sums[at] for at in sorted(self._sums)])
+
     def _stop(self) -> None:
         for wait in self._under_way:
             (wait.request if isinstance(wait, Until) else wait).cancel()
@@ -207,12 +249,10 @@ class Filling:
 
     def _fetch(self, digest: str | None) -> Plan[None]:
         while True:
-            while self._next < self._source.size and len(self._under_way) < self._most:
-                length = min(self._part, self._source.size - self._next)
-                request = self._source.request(self._next, length, digest, "buffer")
-                self._room(request, self._next, length)
-                self._under_way[request] = (self._next, length)
-                self._next += length
+            while len(self._under_way) < self._most and (span := next(self._spans, None)) is not None:
+                request = self._source.request(*span, digest, "buffer")
+                self._room(request, *span)
+                self._under_way[request] = span
                 yield Start(request)
             if not self._under_way:
                 return
@@ -241,6 +281,8 @@ class Filling:
             self._sums[at] = (request.digest, length)
         if self._proven and self._first_done:
             self._source.first.cancel()
+        if self._record is not None:
+            yield from self._record.done(at, request.digest if digest is not None else None)
         return True
 
     def _alone(self) -> Plan[None]:
@@ -250,6 +292,8 @@ class Filling:
                 wait.cancel()
                 del self._under_way[wait]
         self._sums.clear()
+        if self._record is not None:
+            self._record.alone()
         first, done = self._source.first, min(self._part, self._source.size)
         self._room(first, done, self._source.size - done)
         yield Until(first)

@@ -13,12 +13,14 @@ from cumulo import _many
 from cumulo._drivers import run_async, run_in_background, sync
 from cumulo._drivers.effects import Plan
 from cumulo._many import FutureStream, GetItem, ManyStream, OnError, PutItem
-from cumulo._operations import into, many, ranges
+from cumulo._operations import download, into, many, ranges
 from cumulo._operations.list import DEFAULT_CHUNK, ListStream, check_chunk_size, list_with_delimiter
+from cumulo._operations.parts import check_parts
 from cumulo._result import GetResult
 
 if TYPE_CHECKING:
     import asyncio
+    import os
     from concurrent.futures import Future
 
     from cumulo._many import Content
@@ -47,6 +49,22 @@ class ObjectStoreMethods:
         into.checked(options)
         with into.writable(buffer) as view:
             return (yield from into.copied(self._plan_get(path, options, part_size, max_concurrency), view))
+
+    def _plan_download(
+        self,
+        path: str,
+        file: str | os.PathLike[str],
+        *,
+        options: GetOptions | None,
+        part_size: int | None,
+        max_concurrency: int | None,
+        resume: bool,
+        fsync: bool,
+    ) -> Plan[ObjectMeta]:
+        into.checked(options)
+        check_parts(part_size, max_concurrency)
+        target = download.target_of(self, path, file, resume=False, fsync=fsync)  # a copy is not worth going on with
+        return download.copied(target, lambda: self._plan_get(path, options))
 
     def _plan_get_range_into(
         self, path: str, buffer: Buffer, start: int, end: int | None, length: int | None
@@ -218,6 +236,66 @@ class ObjectStoreMethods:
 
     def _ranges_into_plan(self, path: str, buffers: Any, starts: Any, coalesce: int) -> Plan[list[int]]:
         return self._plan_get_ranges_into(path, buffers, starts, _checked_coalesce(coalesce))
+
+    def download(
+        self,
+        path: str,
+        file: str | os.PathLike[str],
+        *,
+        options: GetOptions | None = None,
+        part_size: int | None = None,
+        max_concurrency: int | None = None,
+        resume: bool = False,
+        fsync: bool = False,
+    ) -> ObjectMeta:
+        """An object to a local file, whole or not at all; its metadata.
+
+        The content goes to a temporary file beside the target, written by native code, and takes the target's name when
+        all of it is there and its checksum, where the server sends one, is right. A file that was there keeps its
+        permission bits. After an error or a cancel nothing is left.
+
+        Args:
+            path: the object.
+            file: where to; its directory must exist.
+            options: as for `get`, but for `head`.
+            part_size: as for `get`.
+            max_concurrency: as for `get`.
+            resume: go on where a call that failed, was cancelled or died has stopped, if the object is still the same,
+                and leave what has come for another: `.<name>.cumulo-part` beside the target, and a token with its name
+                and `.json`. Small objects, those that can't be fetched in parts, and those of local and memory stores
+                always begin anew.
+            fsync: return once the file would survive a power cut.
+
+        Raises:
+            LocalFileError: the file can't be written: a full disk, a read-only directory, a directory in its place.
+            NotFoundError: there is no such object.
+            ObjectChangedError: the object was replaced while it was read.
+        """
+        return sync.run(
+            self._plan_download(
+                path, file, options=options, part_size=part_size, max_concurrency=max_concurrency, resume=resume,
+                fsync=fsync,
+            )
+        )  # fmt: skip
+
+    def download_async(
+        self,
+        path: str,
+        file: str | os.PathLike[str],
+        *,
+        options: GetOptions | None = None,
+        part_size: int | None = None,
+        max_concurrency: int | None = None,
+        resume: bool = False,
+        fsync: bool = False,
+    ) -> asyncio.Future[ObjectMeta]:
+        """`download`, awaited."""
+        return run_async(
+            self._plan_download(
+                path, file, options=options, part_size=part_size, max_concurrency=max_concurrency, resume=resume,
+                fsync=fsync,
+            )
+        )  # fmt: skip
 
     def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Bytes:
         """Bytes `start` to `end` (exclusive), or `length` bytes from `start`; fewer where the object ends before.
@@ -571,6 +649,25 @@ class StoreFutures:
     ) -> Future[list[int]]:
         """`ObjectStoreMethods.get_ranges_into`."""
         return run_in_background(self._store._ranges_into_plan(path, buffers, starts, coalesce))
+
+    def download(
+        self,
+        path: str,
+        file: str | os.PathLike[str],
+        *,
+        options: GetOptions | None = None,
+        part_size: int | None = None,
+        max_concurrency: int | None = None,
+        resume: bool = False,
+        fsync: bool = False,
+    ) -> Future[ObjectMeta]:
+        """`ObjectStoreMethods.download`."""
+        return run_in_background(
+            self._store._plan_download(
+                path, file, options=options, part_size=part_size, max_concurrency=max_concurrency, resume=resume,
+                fsync=fsync,
+            )
+        )  # fmt: skip
 
     def get_range(self, path: str, *, start: int, end: int | None = None, length: int | None = None) -> Future[Bytes]:
         """`ObjectStoreMethods.get_range`."""

@@ -14,6 +14,7 @@ from ._local_root import Refused
 
 if TYPE_CHECKING:
     from cumulo._native import Bytes
+    from cumulo._operations.target import FileTarget
 
 _STEP_BYTES = 16 << 20
 
@@ -47,6 +48,18 @@ class FileBody:
             self.close()
         self._check(len(content), length)
         return content
+
+    def copy_to(self, target: FileTarget) -> Plan[None]:
+        """The same into a file, inside the kernel where it can."""
+        yield self._call(self._copy_to, target)
+
+    def _copy_to(self, target: FileTarget) -> None:
+        length = self._end - self._at
+        try:
+            copied = target.copy_from(self.descriptor, self._at, length)
+        finally:
+            self.close()
+        self._check(copied, length)
 
     def next_chunk(self, chunk_bytes: int) -> Plan[Any]:
         length = min(chunk_bytes, self._end - self._at)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from cumulo import _native
+from cumulo._operations.target import CANNOT, copy_some
 
 from ._local_root import TEMPORARY, Place, Refused, Root, Segments, text_of
 
@@ -26,8 +27,6 @@ _STEP_BYTES = 8 << 20
 """Written or copied by one system call: Ctrl-C and cancel wait for no more than that."""
 _NAME_KEPT_BYTES = 160
 _ATTEMPTS = 100
-# What says "not on this file system" of linking, renaming or copying, rather than that something is wrong.
-_CANNOT = frozenset((errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV))
 
 
 class Writer:
@@ -107,27 +106,11 @@ class Writer:
             while length is None or done < length:
                 self._check_open()
                 step = _STEP_BYTES * 8 if length is None else min(_STEP_BYTES * 8, length - done)
-                copied = self._copy_some(source, start + done, step)
+                copied = copy_some(source, start + done, self._file, step)
                 if copied == 0:
                     break
                 done += copied
             return done
-
-    def _copy_some(self, source: int, at: int, length: int) -> int:
-        if hasattr(os, "copy_file_range"):
-            try:
-                copied = os.copy_file_range(source, self._file, length, at)
-            except OSError as error:
-                if error.errno not in _CANNOT:
-                    raise
-            else:
-                if copied > 0:
-                    return copied
-        content = os.pread(source, min(length, _STEP_BYTES), at)
-        left = memoryview(content)
-        while left:
-            left = left[os.write(self._file, left) :]
-        return len(content)
 
     def commit(self) -> os.stat_result:
         """Give the file its name. Its status then."""
@@ -200,7 +183,7 @@ def move_new(from_directory: int, name: bytes, to_directory: int, new_name: byte
         _native.rename_new(from_directory, name, to_directory, new_name)
         return
     except OSError as error:
-        if error.errno not in _CANNOT - {errno.EXDEV}:
+        if error.errno not in CANNOT - {errno.EXDEV}:
             raise
     os.link(name, new_name, src_dir_fd=from_directory, dst_dir_fd=to_directory, follow_symlinks=False)
     os.unlink(name, dir_fd=from_directory)

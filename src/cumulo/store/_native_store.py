@@ -13,7 +13,7 @@ from cumulo._drivers.effects import Plan
 from cumulo._errors import Context
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, generation, get_range, get_range_async
-from cumulo._operations import copy, delete, get, into, put, ranges
+from cumulo._operations import copy, delete, download, get, into, put, ranges
 from cumulo._operations.list import Pages
 from cumulo._operations.parts import DEFAULT_PART_BYTES
 from cumulo._result import GetResult
@@ -23,6 +23,7 @@ from ._base import ObjectStoreMethods
 
 if TYPE_CHECKING:
     import asyncio
+    import os
 
     from cumulo._config import ClientSettings, RetrySettings
     from cumulo._native import Bytes
@@ -90,6 +91,20 @@ class NativeStore(ObjectStoreMethods):
         self, path: str, buffer: Buffer, options: GetOptions | None, part_size: int | None, max_concurrency: int | None
     ) -> Plan[int]:
         return into.get_into(self._use().provider, path, buffer, options, part_size, max_concurrency)
+
+    def _plan_download(
+        self,
+        path: str,
+        file: str | os.PathLike[str],
+        *,
+        options: GetOptions | None,
+        part_size: int | None,
+        max_concurrency: int | None,
+        resume: bool,
+        fsync: bool,
+    ) -> Plan[ObjectMeta]:
+        target = download.target_of(self, path, file, resume=resume, fsync=fsync)
+        return download.download(self._use().provider, path, target, options, part_size, max_concurrency, resume=resume)
 
     def _plan_get_range_into(
         self, path: str, buffer: Buffer, start: int, end: int | None, length: int | None

@@ -1,0 +1,383 @@
+"""Downloads to files: what goes over the wire, and what is left when something goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cumulo.exceptions import BaseError, ChecksumError, LocalFileError, ObjectChangedError
+from cumulo.store import S3Store
+from tests.faults import Cut, FaultServer, Faulty, Flip, Object, Request, Response, Trickle
+
+from .support import MIB, PATH, fault_store
+
+DATA = os.urandom(6 * MIB + 12_345)
+PARTS = 7
+SLOW = Trickle(2 * MIB, 0.01)
+CRAWLING = Trickle(64 * 1024, 0.01)
+
+
+def _ranges(server: FaultServer) -> list[str | None]:
+    return [request.header("range") for request in server.requests if request.method == "GET"]
+
+
+def _start(request: Request) -> int:
+    wanted = request.header("range")
+    return int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
+
+
+# -- what goes over the wire
+
+
+@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme", "sha256", None])
+def test_parts_and_their_checksum(
+    fault_server: FaultServer, faulty: S3Store, tmp_path: Path, algorithm: str | None
+) -> None:
+    fault_server.script(PATH, Object(DATA, checksums=[algorithm] if algorithm else []))
+    faulty.download("key", tmp_path / "file", part_size=MIB)
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert len(_ranges(fault_server)) == PARTS
+
+
+@pytest.mark.parametrize("changes", [{"ranges": "ignored"}, {"etag": 'W/"weak"'}, {"etag": ""}])
+def test_servers_of_whole_objects(
+    fault_server: FaultServer, faulty: S3Store, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    obj = Object(DATA, **changes)
+    fault_server.script(PATH, obj)
+    for resume in (False, True):
+        faulty.download("key", tmp_path / "file", part_size=MIB, resume=resume)
+        assert (tmp_path / "file").read_bytes() == DATA
+        assert os.listdir(tmp_path) == ["file"]
+
+
+def test_one_at_a_time_is_one_request(fault_server: FaultServer, faulty: S3Store, tmp_path: Path) -> None:
+    fault_server.script(PATH, Object(DATA))
+    faulty.download("key", tmp_path / "file", part_size=MIB, max_concurrency=1)
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert _ranges(fault_server) == [None]
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
+def test_what_breaks_off_goes_on(fault_server: FaultServer, faulty: S3Store, tmp_path: Path, etag: str | None) -> None:
+    """Without a strong ETag all of it comes once more: nobody has seen the first attempt."""
+    obj = Object(DATA, etag=etag)
+    fault_server.script(PATH, [Faulty(obj, Cut(5 * MIB), after="rst"), obj])
+    faulty.download("key", tmp_path / "file", max_concurrency=1)
+    assert (tmp_path / "file").read_bytes() == DATA
+
+
+def test_wrong_content_is_no_file(fault_server: FaultServer, faulty: S3Store, tmp_path: Path) -> None:
+    obj = Object(DATA, checksums=["crc32c"])
+    fault_server.script(PATH, lambda r: obj(r).having(Flip(100)) if _start(r) == 3 * MIB else obj(r))
+    with pytest.raises(ChecksumError):
+        faulty.download("key", tmp_path / "file", part_size=MIB)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_object_that_is_replaced_meanwhile(fault_server: FaultServer, faulty: S3Store, tmp_path: Path) -> None:
+    obj = Object(DATA)
+
+    def step(request: Request) -> Response:
+        if _start(request) == 4 * MIB:
+            obj.replace(DATA[::-1])
+        return obj(request)
+
+    fault_server.script(PATH, step)
+    with pytest.raises(ObjectChangedError, match="ETag"):
+        faulty.download("key", tmp_path / "file", part_size=MIB, max_concurrency=2)
+    assert os.listdir(tmp_path) == []
+
+
+# -- a disk that refuses
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting needs root; test_a_limit_of_the_process shows the same path with another errno")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_full_disk(fault_server: FaultServer, faulty: S3Store, small_disk: Path, concurrency: int) -> None:
+    fault_server.script(PATH, Object(DATA))
+    with pytest.raises(LocalFileError, match="No space left.*make room") as caught:
+        faulty.download("key", small_disk / "file", part_size=MIB, max_concurrency=concurrency)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(small_disk / "file")
+    assert os.listdir(small_disk) == []
+
+
+def test_a_read_only_disk(fault_server: FaultServer, faulty: S3Store, small_disk: Path) -> None:
+    fault_server.script(PATH, Object(DATA))
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(LocalFileError, match="can be written") as caught:
+        faulty.download("key", small_disk / "file")
+    assert caught.value.errno == errno.EROFS
+    assert len(fault_server.requests) == 0
+
+
+LIMITED = """
+import resource, sys
+from cumulo.exceptions import LocalFileError
+from cumulo.store import S3Store
+store = S3Store("bucket", endpoint=sys.argv[1], region="us-east-1", skip_signature=True,
+                client_options={"allow_http": True})
+store.head("key")
+resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))
+try:
+    store.download("key", sys.argv[2], part_size=1 << 20)
+except LocalFileError as error:
+    print(error.errno, error.filename)
+"""
+
+
+def test_a_limit_of_the_process(fault_server: FaultServer, tmp_path: Path) -> None:
+    fault_server.script(PATH, Object(DATA))
+    arguments = [sys.executable, "-c", LIMITED, fault_server.url, str(tmp_path / "file")]
+    told = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert told.split() == [str(errno.EFBIG), str(tmp_path / "file")]
+    assert os.listdir(tmp_path) == []
+
+
+# -- calls that end early
+
+
+def _wait_for_content(folder: Path) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if any(path.is_file() and any(path.read_bytes()) for path in folder.iterdir()):
+            return
+        time.sleep(0.05)
+    raise AssertionError("nothing came")
+
+
+def _cancel_asyncio(store: S3Store, file: Path, **options: Any) -> None:
+    async def run() -> None:
+        waiting = store.download_async("key", file, part_size=MIB, **options)
+        await asyncio.to_thread(_wait_for_content, file.parent)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.sleep(0.2)  # for what `resume` keeps
+
+    asyncio.run(run())
+
+
+def _cancel_future(store: S3Store, file: Path, **options: Any) -> None:
+    future = store.futures.download("key", file, part_size=MIB, **options)
+    _wait_for_content(file.parent)
+    assert future.cancel()
+    with pytest.raises(CancelledError):
+        future.result(30)
+    until = time.monotonic() + 10
+    while any(path.name.endswith(".tmp") for path in file.parent.iterdir()) and time.monotonic() < until:
+        time.sleep(0.01)  # the dispatcher's thread cleans up
+
+
+def _interrupt(store: S3Store, file: Path, **options: Any) -> None:
+    def watch() -> None:
+        _wait_for_content(file.parent)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        store.download("key", file, part_size=MIB, **options)
+    watcher.join()
+
+
+@pytest.mark.parametrize("end", [_cancel_asyncio, _cancel_future, _interrupt])
+def test_a_call_that_is_cancelled_leaves_nothing(
+    fault_server: FaultServer, faulty: S3Store, tmp_path: Path, end: Callable[..., None]
+) -> None:
+    obj = Object(DATA)
+    fault_server.script(PATH, lambda request: obj(request).having(CRAWLING))
+    end(faulty, tmp_path / "file")
+    assert os.listdir(tmp_path) == []
+
+
+# -- going on
+
+
+def _stops_at(obj: Object, start: int) -> Callable[[Request], Response]:
+    """Parts from there on are refused."""
+
+    def step(request: Request) -> Response:
+        late = request.header("range") is not None and _start(request) >= start
+        return Response.error(403, "AccessDenied") if late else obj(request)
+
+    return step
+
+
+def _broken_off(server: FaultServer, store: S3Store, file: Path, obj: Object) -> None:
+    server.script(PATH, _stops_at(obj, 4 * MIB))
+    with pytest.raises(BaseError):
+        store.download("key", file, part_size=MIB, max_concurrency=1, resume=True)
+    assert sorted(os.listdir(file.parent)) == [".file.cumulo-part", ".file.cumulo-part.json"]
+    server.requests.clear()
+
+
+@pytest.fixture
+def plain(fault_server: FaultServer) -> S3Store:
+    """A store that gives up at once."""
+    return fault_store(fault_server, retry_config={"max_retries": 0})
+
+
+@pytest.mark.parametrize("checksums", [[], ["crc64nvme"]])
+def test_what_was_broken_off_goes_on(
+    fault_server: FaultServer, plain: S3Store, tmp_path: Path, checksums: list[str]
+) -> None:
+    obj = Object(DATA, checksums=checksums)
+    _broken_off(fault_server, plain, tmp_path / "file", obj)
+    fault_server.script(PATH, obj)
+    meta = plain.download("key", tmp_path / "file", resume=True)
+    assert meta["size"] == len(DATA)
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert os.listdir(tmp_path) == ["file"]
+    assert sorted(str(wanted) for wanted in _ranges(fault_server)) == [
+        f"bytes={at}-{min(at + MIB, len(DATA)) - 1}" for at in range(4 * MIB, len(DATA), MIB)
+    ]
+
+
+def test_another_object_begins_anew(fault_server: FaultServer, plain: S3Store, tmp_path: Path) -> None:
+    obj = Object(DATA)
+    _broken_off(fault_server, plain, tmp_path / "file", obj)
+    obj.replace(DATA[::-1])
+    fault_server.script(PATH, obj)
+    plain.download("key", tmp_path / "file", resume=True, part_size=MIB)
+    assert (tmp_path / "file").read_bytes() == DATA[::-1]
+    assert len(_ranges(fault_server)) == PARTS
+
+
+def _garble(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def _flip_a_part(path: Path) -> None:
+    path.write_text(path.read_text().replace("1048576", "5242880"))
+
+
+def _of_another_file(path: Path) -> None:
+    part = path.with_suffix("")
+    part.rename(part.with_name("x"))
+    part.write_bytes(bytes(len(DATA)))
+
+
+def _cut_file(path: Path) -> None:
+    os.truncate(path.with_suffix(""), MIB)
+
+
+@pytest.mark.parametrize("harm", [_garble, _flip_a_part, _of_another_file, _cut_file, Path.unlink])
+def test_a_token_that_can_not_be_trusted(
+    fault_server: FaultServer, plain: S3Store, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    obj = Object(DATA)
+    _broken_off(fault_server, plain, tmp_path / "file", obj)
+    harm(tmp_path / ".file.cumulo-part.json")
+    fault_server.script(PATH, obj)
+    plain.download("key", tmp_path / "file", resume=True, part_size=MIB)
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert len(_ranges(fault_server)) == PARTS
+
+
+def test_the_checksum_is_of_what_both_runs_brought(fault_server: FaultServer, plain: S3Store, tmp_path: Path) -> None:
+    """What was wrong in the first run is found out at the end of the second."""
+    obj = Object(DATA, checksums=["crc32c"])
+    wrong = Object(DATA[: 2 * MIB] + bytes(MIB) + DATA[3 * MIB :], etag=obj.current_etag)
+
+    def step(request: Request) -> Response:
+        return (wrong if _start(request) == 2 * MIB else _stops_at(obj, 4 * MIB))(request)
+
+    fault_server.script(PATH, step)
+    with pytest.raises(BaseError):
+        plain.download("key", tmp_path / "file", part_size=MIB, max_concurrency=1, resume=True)
+    fault_server.script(PATH, obj)
+    with pytest.raises(ChecksumError):
+        plain.download("key", tmp_path / "file", resume=True)
+    plain.download("key", tmp_path / "file", resume=True)
+    assert (tmp_path / "file").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("end", [_cancel_asyncio, _cancel_future, _interrupt])
+def test_a_cancelled_call_goes_on(
+    fault_server: FaultServer, faulty: S3Store, tmp_path: Path, end: Callable[..., None]
+) -> None:
+    obj = Object(DATA)
+
+    def step(request: Request) -> Response:
+        return obj(request).having(CRAWLING) if _start(request) >= 3 * MIB else obj(request)
+
+    fault_server.script(PATH, step)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    end(faulty, folder / "file", resume=True, max_concurrency=2)
+    until = time.monotonic() + 10
+    while not (folder / ".file.cumulo-part.json").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    fault_server.script(PATH, obj)
+    faulty.download("key", folder / "file", resume=True)
+    assert (folder / "file").read_bytes() == DATA
+    assert os.listdir(folder) == ["file"]
+
+
+KILLED = """
+import sys
+from cumulo.store import S3Store
+store = S3Store("bucket", endpoint=sys.argv[1], region="us-east-1", skip_signature=True,
+                client_options={"allow_http": True})
+store.download("key", sys.argv[2], part_size=1 << 20, max_concurrency=1, resume=True)
+"""
+
+
+def test_a_killed_process_goes_on(fault_server: FaultServer, faulty: S3Store, tmp_path: Path) -> None:
+    obj = Object(DATA)
+    fault_server.script(PATH, lambda request: obj(request).having(SLOW))  # a part takes half a second
+    process = subprocess.Popen([sys.executable, "-c", KILLED, fault_server.url, str(tmp_path / "file")])
+    token = tmp_path / ".file.cumulo-part.json"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (token.exists() and _parts_in(token) >= 3):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    had = _parts_in(token)
+    fault_server.requests.clear()
+    fault_server.script(PATH, obj)
+    faulty.download("key", tmp_path / "file", resume=True)
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert len(_ranges(fault_server)) == PARTS - had
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def _parts_in(token: Path) -> int:
+    return len(json.loads(json.loads(token.read_text())["state"])["sums"])
+
+
+def test_two_at_a_time(fault_server: FaultServer, faulty: S3Store, tmp_path: Path) -> None:
+    obj = Object(DATA)
+    fault_server.script(PATH, lambda request: obj(request).having(SLOW))
+    first = faulty.futures.download("key", tmp_path / "file", part_size=MIB, resume=True)
+    _wait_for_content(tmp_path)
+    with pytest.raises(LocalFileError, match="another download to it is under way"):
+        faulty.download("key", tmp_path / "file", resume=True)
+    first.result(60)
+    assert (tmp_path / "file").read_bytes() == DATA
