@@ -36,6 +36,7 @@ include "http/client.pxi"
 include "http/request.pxi"
 include "s3/bulk.pxi"
 include "parse/listing.pxi"
+include "parse/blobs.pxi"
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

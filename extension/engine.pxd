@@ -79,7 +79,7 @@ cdef extern from "engine/engine.h" nogil:
         size_t value_len
 
     enum cml_auth:
-        CML_AUTH_SIGV4, CML_AUTH_S3EXPRESS, CML_AUTH_BEARER, CML_AUTH_SHARED_KEY, CML_AUTH_QUERY
+        CML_AUTH_SIGV4, CML_AUTH_S3EXPRESS, CML_AUTH_BEARER, CML_AUTH_SHARED_KEY, CML_AUTH_QUERY, CML_AUTH_AZURE
     struct cml_client_options:
         const char *key
         const char *pace_key

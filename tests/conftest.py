@@ -15,6 +15,7 @@ import pytest
 
 from .faults import FaultServer
 from .servers.fixtures import (  # noqa: F401 - importing a fixture is what makes it known
+    azurite,
     gcs,
     mark_server_tests,
     ministack,

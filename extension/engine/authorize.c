@@ -216,11 +216,20 @@ static int s_shared_key(struct cml_request *request, struct aws_http_message *me
     return result;
 }
 
+static enum cml_auth s_azure(struct aws_credentials *credentials) {
+    struct aws_byte_cursor id = aws_credentials_get_access_key_id(credentials);
+    if (aws_byte_cursor_eq_c_str(&id, "-")) {
+        return CML_AUTH_BEARER;
+    }
+    return aws_byte_cursor_eq_c_str(&id, "?") ? CML_AUTH_QUERY : CML_AUTH_SHARED_KEY;
+}
+
 int cml_authorize(struct cml_request *request, struct aws_http_message *message, struct aws_credentials *credentials) {
     if (aws_credentials_is_anonymous(credentials)) {
         return AWS_OP_SUCCESS;
     }
-    switch (request->client->auth) {
+    enum cml_auth auth = request->client->auth;
+    switch (auth == CML_AUTH_AZURE ? s_azure(credentials) : auth) {
         case CML_AUTH_BEARER:
             return s_bearer(message, aws_credentials_get_session_token(credentials));
         case CML_AUTH_QUERY:

@@ -60,7 +60,8 @@ enum cml_auth {
     CML_AUTH_S3EXPRESS,  /* SigV4 with a session's keys: its token goes into x-amz-s3session-token */
     CML_AUTH_BEARER,     /* the token, as it is */
     CML_AUTH_SHARED_KEY, /* Azure Storage: the account's name and its key in base64 */
-    CML_AUTH_QUERY       /* the token is a query (a SAS) that goes behind each path */
+    CML_AUTH_QUERY,      /* the token is a query (a SAS) that goes behind each path */
+    CML_AUTH_AZURE       /* as the access key's id says: "-" as BEARER, "?" as QUERY, an account's name as SHARED_KEY */
 };
 
 struct cml_client_options {

@@ -99,7 +99,8 @@ cdef class Client:
 
 cdef cml_auth _auth(str name) except *:
     names = {"sigv4": CML_AUTH_SIGV4, "s3express": CML_AUTH_S3EXPRESS, "bearer": CML_AUTH_BEARER,
-             "sharedkey": CML_AUTH_SHARED_KEY, "query": CML_AUTH_QUERY}
+             "sharedkey": CML_AUTH_SHARED_KEY, "query": CML_AUTH_QUERY,
+             "azure": CML_AUTH_AZURE}
     return names[name]
 
 

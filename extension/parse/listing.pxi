@@ -140,12 +140,15 @@ cdef class _ListPage(_Reader):
         return self.conclude()
 
     cdef int open_root(self) except -1:
+        return self.open_page("ListBucketResult")
+
+    cdef int open_page(self, str root) except -1:
         if self.view.len == 0:
             raise ListError("the answer is empty, not a page of a listing")
         if cml_xml_next(&self.xml) == CML_XML_ERROR:
             start = _excerpt(<const char *>self.view.buf, self.view.len)
             raise ListError(f"the answer is not a page of a listing ({self.xml.problem.decode()}): {start!r}")
-        if cml_xml_is(&self.xml, "ListBucketResult"):
+        if self.name() == root:
             return 0
         if not cml_xml_is(&self.xml, "Error"):
             raise ListError(f"the answer is a document <{self.name()}>, not a page of a listing")
@@ -267,13 +270,16 @@ cdef class _ListPage(_Reader):
         self.read_once(previous)
         if self.encoded > 0:
             self.reserve(self.length)
-            self.length = _unquote(self.text, self.length, self.scratch)
+            self.length = _unquote(self.text, self.length, self.scratch, self.plus_is_space())
             self.text = self.scratch
         if self.length < cut or memcmp(self.text, PyBytes_AS_STRING(self.strip), cut) != 0:
             raise self.garbled(f"which does not begin with {self.strip!r}")
         if self.length == 0:
             raise self.garbled()
         return PyUnicode_DecodeUTF8(self.text + cut, <Py_ssize_t>(self.length - cut), "surrogateescape")
+
+    cdef bint plus_is_space(self):
+        return True
 
     cdef object read_number(self, previous):
         cdef uint64_t value = 0
@@ -292,7 +298,9 @@ cdef class _ListPage(_Reader):
         self.read_once(previous)
         if self.length == self.stamp_length and memcmp(self.text, self.stamp, self.length) == 0:
             return self.stamp_value
-        value = _timestamp(self.text, self.length)
+        return self.keep_time(_timestamp(self.text, self.length))
+
+    cdef object keep_time(self, value):
         if value is None:
             raise self.garbled()
         if self.length <= _STAMP:
@@ -317,12 +325,12 @@ cdef bint _says_url_ahead(cml_xml xml) noexcept:
     return False
 
 
-cdef size_t _unquote(const char *text, size_t length, char *out) noexcept nogil:
-    # As urllib.parse.unquote_plus, on bytes. May work in place: it never writes more than it has read.
+cdef size_t _unquote(const char *text, size_t length, char *out, bint plus) noexcept nogil:
+    # As urllib.parse.unquote_plus (without `plus`: unquote), on bytes. May work in place: it never writes more than it has read.
     cdef size_t i = 0, written = 0
     cdef int high, low
     while i < length:
-        out[written] = 32 if text[i] == 43 else text[i]
+        out[written] = 32 if plus and text[i] == 43 else text[i]
         if text[i] == 37 and i + 2 < length:
             high, low = _hex(text[i + 1]), _hex(text[i + 2])
             if high >= 0 and low >= 0:
@@ -345,7 +353,7 @@ cdef object _unquoted(text):
         return text
     raw = bytearray(text, "utf-8", "surrogateescape")
     cdef char *data = PyByteArray_AS_STRING(raw)
-    return raw[:_unquote(data, len(raw), data)].decode("utf-8", "surrogateescape")
+    return raw[:_unquote(data, len(raw), data, True)].decode("utf-8", "surrogateescape")
 
 
 cdef bint _unsigned(const char *text, size_t length, uint64_t *value) noexcept nogil:

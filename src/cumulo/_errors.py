@@ -88,6 +88,34 @@ _BY_CODE: dict[str, type[e.BaseError]] = {
     "Throttling": e.ThrottledError,
 }
 
+# https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes and common-rest-api-error-codes
+_AZURE_BY_CODE: dict[str, type[e.BaseError]] = {
+    "AccountIsDisabled": e.PermissionDeniedError,
+    "AuthenticationFailed": e.UnauthenticatedError,
+    "BlobAlreadyExists": e.AlreadyExistsError,
+    "BlobNotFound": e.NotFoundError,
+    "ContainerNotFound": e.NotFoundError,
+    "Crc64Mismatch": e.ChecksumError,
+    "FeatureNotYetSupportedForHierarchicalNamespaceAccounts": e.NotSupportedError,
+    "InternalError": e.ServerError,
+    "InvalidAuthenticationInfo": e.UnauthenticatedError,
+    "InvalidRange": e.RangeNotSatisfiableError,
+    "Md5Mismatch": e.ChecksumError,
+    "NoAuthenticationInformation": e.UnauthenticatedError,
+    "OperationTimedOut": e.ServerError,
+    "ServerBusy": e.ThrottledError,
+}
+
+_AZURE_HINTS: dict[str, str] = {
+    "AuthenticationFailed": "check the account key or SAS, until when it is good, and this machine's clock",
+    "AuthorizationPermissionMismatch": "a role such as 'Storage Blob Data Reader' or 'Contributor' is missing",
+    "BlobUsesCustomerSpecifiedEncryption": "give the encryption_key it was written with",
+    "ContainerNotFound": "check the container's name and the account",
+    "NoAuthenticationInformation": "the container is not public: give credentials",
+    "PublicAccessNotPermitted": "the account is not public: give credentials",
+    "SnapshotsPresent": "the blob has snapshots",
+}
+
 _HINTS: dict[str, str] = {
     "NoSuchBucket": "check the bucket's name and the endpoint",
     "UserProjectMissing": "the bucket's requesters pay: give user_project, the project to bill",
@@ -178,10 +206,13 @@ def _of_status(request: Request, context: Context) -> e.BaseError:
     (status, headers, _, _), body = request.failure
     body = _uncoded(headers, body)
     code, text = json_error(body) or (xml_field(body, "Code"), xml_field(body, "Message"))
+    code = code or headers.get("x-ms-error-code")
     kind = _kind(status, code, context)
     details = _details(context, request)
     details.update(status=status, code=code, body=body, request_id=_request_id(headers, body))
-    return kind(_told(context, _status_message(status, code, text, headers, body), request.attempts), **details)
+    return kind(
+        _told(context, _status_message(context, status, code, text, headers, body), request.attempts), **details
+    )
 
 
 def of_document(request: Request, context: Context, code: str, message: str, status: int | None = None) -> e.BaseError:
@@ -189,21 +220,34 @@ def of_document(request: Request, context: Context, code: str, message: str, sta
     answered, headers, _, _ = request.response
     status = status or answered
     details = {**_details(context, request), "status": status, "code": code, "request_id": _request_id(headers, b"")}
-    told = ": ".join(part for part in (code[:ERROR_TEXT_LENGTH], message[:ERROR_TEXT_LENGTH], _HINTS.get(code)) if part)
+    told = ": ".join(
+        part for part in (code[:ERROR_TEXT_LENGTH], message[:ERROR_TEXT_LENGTH], _hint(code, context)) if part
+    )
     return _kind(status, code, context)(_told(context, told, request.attempts), **details)
 
 
 def _kind(status: int, code: str | None, context: Context) -> type[e.BaseError]:
     if context.create and (status == 412 or code in ("PreconditionFailed", "ConditionalRequestConflict")):
         return e.AlreadyExistsError
-    if code in _BY_CODE:
-        return _BY_CODE[code]
+    by_code = _AZURE_BY_CODE if _is_azure(context) else _BY_CODE
+    if code in by_code:
+        return by_code[code]
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     return e.ServerError if status >= 500 else e.GenericError
 
 
-def _status_message(status: int, code: str | None, text: str | None, headers: dict[str, str], body: bytes) -> str:
+def _is_azure(context: Context) -> bool:
+    return getattr(context.store, "_speaks", "s3") == "azure"
+
+
+def _hint(code: str | None, context: Context) -> str | None:
+    return (_AZURE_HINTS if _is_azure(context) else _HINTS).get(code or "")
+
+
+def _status_message(
+    context: Context, status: int, code: str | None, text: str | None, headers: dict[str, str], body: bytes
+) -> str:
     if text is None and body and not headers.get("content-type", "").startswith("text/html"):
         text = " ".join(body[:ERROR_TEXT_LENGTH].decode("utf-8", "replace").split())
     parts = [f"HTTP {status}"]
@@ -216,8 +260,8 @@ def _status_message(status: int, code: str | None, text: str | None, headers: di
         parts.append(f"the bucket is in region {region!r}")
     elif location := headers.get("location"):
         parts.append(f"redirected to {location}, which is not followed")
-    if code in _HINTS:
-        parts.append(_HINTS[code])
+    if hint := _hint(code, context):
+        parts.append(hint)
     return ": ".join(parts)
 
 
@@ -236,7 +280,8 @@ def _details(context: Context, request: Request) -> dict[str, Any]:
 
 
 def _request_id(headers: dict[str, str], body: bytes) -> str | None:
-    return headers.get("x-amz-request-id") or headers.get("x-guploader-uploadid") or xml_field(body, "RequestId")
+    named = (headers.get(name) for name in ("x-amz-request-id", "x-ms-request-id", "x-guploader-uploadid"))
+    return next(filter(None, named), None) or xml_field(body, "RequestId")
 
 
 def _host(context: Context) -> str:

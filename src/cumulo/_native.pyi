@@ -346,3 +346,7 @@ def xml_fields(body: Buffer, limit_bytes: int = ...) -> list[tuple[str, str]]: .
 def parse_list_page(
     body: Buffer, strip_prefix: str, url_encoded: bool
 ) -> tuple[list[ObjectMeta], list[str], str | None, bool, int | None, str | None]: ...
+
+# --- parse/blobs.pxi ---
+
+def parse_blob_page(body: Buffer, strip_prefix: str) -> tuple[list[ObjectMeta], list[str], str | None]: ...

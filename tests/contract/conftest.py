@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from cumulo import store as stores
-from cumulo.store import GCSStore, S3Store
+from cumulo.store import AzureStore, GCSStore, S3Store
 from tests.servers import S3Server
+from tests.servers.azurite import AzureServer
 from tests.servers.gcs import GCSServer
 
 S3_SERVERS = ("ministack", "moto", "swift")
@@ -36,7 +37,19 @@ def gcs_store(server: GCSServer, **options: Any) -> GCSStore:
     return GCSStore(base_url=server.url, client_options={"allow_http": True}, **options)
 
 
-@pytest.fixture(params=[*S3_SERVERS, "gcs", "memory", "local"])
+def azure_store(server: AzureServer, **options: Any) -> AzureStore:
+    """A store on a fresh container of the emulator."""
+    return AzureStore(
+        server.new_container(),
+        endpoint=server.endpoint,
+        account_name=server.account_name,
+        account_key=server.account_key,
+        client_options={"allow_http": True},
+        **options,
+    )
+
+
+@pytest.fixture(params=[*S3_SERVERS, "azurite", "gcs", "memory", "local"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """An empty store."""
     if request.param == "memory":
@@ -45,6 +58,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         return stores.LocalStore(tmp_path)
     if request.param == "gcs":
         return gcs_store(request.getfixturevalue("gcs"))
+    if request.param == "azurite":
+        return azure_store(request.getfixturevalue("azurite"))
     return s3_store(request.getfixturevalue(request.param))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cumulo.exceptions import GenericError, NotModifiedError, PreconditionError
+from cumulo.exceptions import GenericError, NotModifiedError, NotSupportedError, PreconditionError
 
 DATA = bytes(range(256)) * 40
 
@@ -60,6 +60,10 @@ def test_stream_from_asyncio(filled: Any) -> None:
      ((10230, 99999), 10230, 10240), ({"suffix": 99999}, 0, 10240)],
 )  # fmt: skip
 def test_get_with_a_range(filled: Any, option: Any, start: int, end: int) -> None:
+    if type(filled).__name__ == "AzureStore" and "suffix" in option:
+        with pytest.raises(NotSupportedError, match="no suffix ranges"):
+            filled.get("a/b.bin", options={"range": option})
+        return
     result = filled.get("a/b.bin", options={"range": option})
     assert result.range == (start, end)
     assert result.meta["size"] == len(DATA)

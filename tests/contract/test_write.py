@@ -138,11 +138,12 @@ def test_modes_that_are_none(store: Any) -> None:
 
 
 def test_attributes(store: Any) -> None:
+    own = "my_key" if type(store).__name__ == "AzureStore" else "my-key"  # Azure's names are those of variables
     given = {
         "content-TYPE": "image/tiff",
         "Cache-Control": "no-cache",
         "Content-Disposition": "inline",
-        "my-key": "v 1",
+        own: "v 1",
     }
     for data in (b"x", LARGE):
         try:
@@ -154,7 +155,7 @@ def test_attributes(store: Any) -> None:
             "Content-Type": "image/tiff",
             "Cache-Control": "no-cache",
             "Content-Disposition": "inline",
-            "my-key": "v 1",
+            own: "v 1",
         }
         assert {k: found.get(k) for k in expected} == expected
 
@@ -183,7 +184,7 @@ def test_delete_one(store: Any, call: Callable[..., Any]) -> None:
 
 
 def test_delete_a_missing_object(store: Any) -> None:
-    if type(store).__name__ in ("GCSStore", "LocalStore"):
+    if type(store).__name__ in ("AzureStore", "GCSStore", "LocalStore"):
         with pytest.raises(FileNotFoundError):
             store.delete("no")
         with pytest.raises(FileNotFoundError):

@@ -11,16 +11,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from . import azurite as azurite_server
 from . import gcs as gcs_server
 from . import ministack as ministack_server
 from . import moto as moto_server
 from . import rclone as rclone_server
 from . import swift as swift_server
+from .azurite import AzureServer
 from .gcs import GCSServer
 from .s3server import S3Server
 
 SERVERS = ("ministack", "moto", "swift", "rclone")
-FIXTURES = frozenset({*SERVERS, "ministack_tls", "s3_server", "gcs"})
+FIXTURES = frozenset({*SERVERS, "azurite", "gcs", "ministack_tls", "s3_server"})
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +64,13 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def gcs() -> Iterator[GCSServer]:
     """The stand-in for Cloud Storage."""
     with gcs_server.serve() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
+    """Azurite over HTTP."""
+    with azurite_server.serve(tmp_path_factory.mktemp("azurite")) as server:
         yield server
 
 

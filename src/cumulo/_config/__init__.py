@@ -4,6 +4,16 @@ Pure: nothing here opens a file or a socket, and the environment is passed in. `
 `*Settings` what the rest of the package reads.
 """
 
+from .azure import AZURE_OPTIONS, AzureSettings, resolve_azure
+from .azure_config import (
+    AzureAccessKey,
+    AzureBearerToken,
+    AzureConfig,
+    AzureCredential,
+    AzureCredentialProvider,
+    AzureSASToken,
+)
+from .azure_endpoint import AzureEndpoint, azure_endpoint_of, azure_location
 from .client import ClientConfig, ClientSettings, resolve_client
 from .durations import Duration, milliseconds, parse_duration
 from .endpoint import S3Endpoint, endpoint_of
@@ -17,6 +27,15 @@ from .s3_config import S3ChecksumAlgorithm, S3Config, S3EncryptionAlgorithm
 from .s3_values import CopyIfNotExists
 
 __all__ = [
+    "AZURE_OPTIONS",
+    "AzureAccessKey",
+    "AzureBearerToken",
+    "AzureConfig",
+    "AzureCredential",
+    "AzureCredentialProvider",
+    "AzureEndpoint",
+    "AzureSASToken",
+    "AzureSettings",
     "BackoffConfig",
     "ClientConfig",
     "ClientSettings",
@@ -34,11 +53,14 @@ __all__ = [
     "S3EncryptionAlgorithm",
     "S3Endpoint",
     "S3Settings",
+    "azure_endpoint_of",
+    "azure_location",
     "endpoint_of",
     "gcs_endpoint_of",
     "milliseconds",
     "parse_duration",
     "proxy_for",
+    "resolve_azure",
     "resolve_client",
     "resolve_gcs",
     "resolve_retry",

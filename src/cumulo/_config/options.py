@@ -65,6 +65,11 @@ class Table:
         plain = name.lower()
         return self._by_name.get(plain) or self._by_name.get(plain.removeprefix(self.prefix))
 
+    def name_of(self, key: object) -> str | None:
+        """The canonical name of an option in any of its forms, or None."""
+        option = self.find(key) if isinstance(key, str) else None
+        return option.name if option is not None else None
+
     def gather(self, *sources: Mapping[str, Any] | None) -> dict[str, Any]:
         """Values given by the user, typed, by canonical name. None stands for "not given"."""
         found: dict[str, Any] = {}

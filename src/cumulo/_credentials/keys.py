@@ -26,7 +26,7 @@ class Keys(NamedTuple):
     def redact(self, text: str) -> str:
         """The text without these secrets."""
         for secret in (self.secret_access_key, self.session_token):
-            if secret:
+            if secret and len(secret) > 1:  # "-" stands for none
                 text = text.replace(secret, "<secret>")
         return text
 

@@ -281,7 +281,7 @@ def source_for(settings: object, credential_provider: Callable[[], Any] | None =
         credentials.publish(*keys[:3])
         return credentials
     options = chain.options_of(settings)
-    return _shared(options, lambda: Source("the credential chain", partial(chain.fetch, options), _as_they_are))
+    return _shared(options, lambda: Source("the credential chain", partial(chain.fetch, options), as_they_are))
 
 
 def tokens_from(
@@ -294,10 +294,22 @@ def tokens_from(
     return _shared(key, lambda: Source(name, call, read), keep=keep)
 
 
-def tokens_of_provider(provider: Callable[[], Any]) -> Credentials:
-    """Tokens that a user's sync or async callable gives."""
-    key = ("tokens of provider", id(provider))
-    return _shared(key, lambda: _provider_source(provider, token_of_provider), keep=False)
+def tokens_of_provider(
+    provider: Callable[[], Any], read: Callable[[str, Any], Keys] = token_of_provider, about: Hashable = None
+) -> Credentials:
+    """Tokens that a user's sync or async callable gives, and `read` checks.
+
+    Stores of one provider share what it gave, if they are also alike in `about`.
+    """
+    key = ("tokens of provider", id(provider), about)
+    return _shared(key, lambda: _provider_source(provider, read), keep=False)
+
+
+def last_keys(credentials: Credentials) -> Keys | None:
+    """The keys last published to these, if they are still good; for what the engine does not sign itself."""
+    source = credentials.owner
+    keys = source.last if isinstance(source, Source) else None
+    return keys if keys is None or keys.expires_ms == 0 or keys.expires_ms > time.time() * 1000 else None
 
 
 def _provider_source(provider: Callable[[], Any], read: Callable[[str, Any], Keys] = keys_of_provider) -> Source:
@@ -310,7 +322,8 @@ def _provider_source(provider: Callable[[], Any], read: Callable[[str, Any], Key
     return Source(f"credential provider {name}", provider, read, threshold)
 
 
-def _as_they_are(_: str, keys: Keys) -> Keys:
+def as_they_are(_: str, keys: Keys) -> Keys:
+    """For a call that gives keys which are checked."""
     return keys
 
 

@@ -17,14 +17,14 @@ from .sources import MemorySource
 
 if TYPE_CHECKING:
     from cumulo._native import Request
-    from cumulo._providers.base import Provider, PutPlan
+    from cumulo._providers.base import CopyProvider, Provider, PutPlan
 
 _PART_BYTES = 1 << 30
 _AT_ONCE = 16
 
 
 def copy(
-    provider: Provider, source: str, target: str, *, overwrite: bool, absent: tuple[str, str, int] | None
+    provider: CopyProvider, source: str, target: str, *, overwrite: bool, absent: tuple[str, str, int] | None
 ) -> Plan[None]:
     """Copy `source` to `target`. `absent` is the provider's header for "only if absent", with the status it refuses by;
     without one, a multipart copy that is completed only if the target is absent.
@@ -47,14 +47,16 @@ def copy(
         yield from _copy_in_parts(provider, source, target, head, create=False)
 
 
-def _to_its_end(provider: Provider, request: Request) -> Plan[None]:
+def _to_its_end(provider: CopyProvider, request: Request) -> Plan[None]:
     following: Request | None = request
     while following is not None:
         yield following
         following = provider.check_copied(following)
 
 
-def _copy_if_absent(provider: Provider, source: str, target: str, absent: tuple[str, str, int] | None) -> Plan[None]:
+def _copy_if_absent(
+    provider: CopyProvider, source: str, target: str, absent: tuple[str, str, int] | None
+) -> Plan[None]:
     if absent is not None:
         yield from _copy_by_header(provider, source, target, absent)
         return
@@ -63,7 +65,7 @@ def _copy_if_absent(provider: Provider, source: str, target: str, absent: tuple[
     yield from _copy_in_parts(provider, source, target, head, create=True)
 
 
-def _copy_by_header(provider: Provider, source: str, target: str, absent: tuple[str, str, int]) -> Plan[None]:
+def _copy_by_header(provider: CopyProvider, source: str, target: str, absent: tuple[str, str, int]) -> Plan[None]:
     name, value, status = absent
     began = monotonic()
     request = provider.copy_if_absent(source, target, (name, value))
@@ -73,11 +75,11 @@ def _copy_by_header(provider: Provider, source: str, target: str, absent: tuple[
         refusal = AlreadyExistsError(str(error), **error.__dict__) if error.status == status else error
         if not doubt.is_in_doubt(request, refusal):
             raise refusal  # noqa: B904 - often the same
-        if not (yield from _copied_before(provider, source, target, began)):
+        if not (yield from copied_before(provider, source, target, began)):
             raise doubt.told(refusal) from error
 
 
-def _copied_before(provider: Provider, source: str, target: str, began: float) -> Plan[bool]:
+def copied_before(provider: Provider, source: str, target: str, began: float) -> Plan[bool]:
     """Whether an earlier attempt has made the copy."""
     made = yield from doubt.probed(provider, target, began)
     if made is None:
@@ -89,7 +91,7 @@ def _copied_before(provider: Provider, source: str, target: str, began: float) -
     return False
 
 
-def _copy_in_parts(provider: Provider, source: str, target: str, head: Request, *, create: bool) -> Plan[None]:
+def _copy_in_parts(provider: CopyProvider, source: str, target: str, head: Request, *, create: bool) -> Plan[None]:
     plan = yield from _plan_like(provider, source, head)
     plan.create = create
     size = provider.meta(source, head)["size"]
@@ -101,7 +103,7 @@ def _copy_in_parts(provider: Provider, source: str, target: str, head: Request, 
     yield from upload.run(lambda: _copy_parts(provider, source, target, upload, size))
 
 
-def _plan_like(provider: Provider, source: str, head: Request) -> Plan[PutPlan]:
+def _plan_like(provider: CopyProvider, source: str, head: Request) -> Plan[PutPlan]:
     """What else belongs to an object: a copy in parts takes none of it along by itself."""
     from cumulo._providers.base import PutPlan
 
@@ -113,7 +115,7 @@ def _plan_like(provider: Provider, source: str, head: Request) -> Plan[PutPlan]:
     return plan
 
 
-def _copy_by(provider: Provider, source: str, target: str) -> Plan[bool]:
+def _copy_by(provider: CopyProvider, source: str, target: str) -> Plan[bool]:
     """By the provider's bulk client; False for what one request copies as well."""
     assert provider.bulk is not None
     head = provider.head(source, Wanted(None))
@@ -126,7 +128,7 @@ def _copy_by(provider: Provider, source: str, target: str) -> Plan[bool]:
     return True
 
 
-def _copy_parts(provider: Provider, source: str, target: str, upload: Upload, size: int) -> Plan[None]:
+def _copy_parts(provider: CopyProvider, source: str, target: str, upload: Upload, size: int) -> Plan[None]:
     starts = list(range(0, size, _PART_BYTES if size > provider.max_put_bytes else size))
     if len(starts) > provider.max_parts:
         raise NotSupportedError(f"copy {source!r}: {size} bytes are more than a copy may hold")

@@ -37,28 +37,28 @@ def delete(provider: Provider, paths: str | Sequence[str]) -> Plan[None]:
             if not request.in_doubt:  # else an earlier attempt of ours, whose answer was lost, has deleted it
                 raise
         return
-    requests = _requests(provider, wanted)
-    yield from _run_all(provider, requests)
+    yield from _run_all(provider, _batches(provider, wanted))
 
 
-def _requests(provider: Provider, paths: list[str]) -> list[tuple[Request, bool]]:
+def _batches(provider: Provider, paths: list[str]) -> list[list[str] | str]:
+    """What goes into a request each: several paths, or one alone."""
     size = provider.bulk_delete_keys
     bulk = [path for path in paths if size and provider.can_bulk_delete(path)]
     single = [path for path in paths if not (size and provider.can_bulk_delete(path))]
     batches = [bulk[i : i + size] for i in range(0, len(bulk), size)] if size else []
-    made = [(provider.bulk_delete(batch), True) for batch in batches]
-    return made + [(provider.delete(path), False) for path in single]
+    return [*batches, *single]
 
 
-def _run_all(provider: Provider, requests: list[tuple[Request, bool]]) -> Plan[None]:
-    pending = list(reversed(requests))
+def _run_all(provider: Provider, batches: list[list[str] | str]) -> Plan[None]:
+    pending = list(reversed(batches))
     in_flight: dict[Any, bool] = {}
     failure: BaseException | None = None
     try:
         while pending or in_flight:
             while pending and len(in_flight) < _AT_ONCE and failure is None:
-                request, is_bulk = pending.pop()
-                in_flight[request] = is_bulk
+                batch = pending.pop()
+                request = provider.delete(batch) if isinstance(batch, str) else provider.bulk_delete(batch)
+                in_flight[request] = not isinstance(batch, str)
                 yield Start(request)
             if not in_flight:
                 break
@@ -66,7 +66,7 @@ def _run_all(provider: Provider, requests: list[tuple[Request, bool]]) -> Plan[N
             is_bulk = in_flight.pop(request)
             try:
                 again = _take(provider, request, is_bulk=is_bulk)
-                pending.extend((provider.delete(path), False) for path in again)
+                pending.extend(again)
             except Exception as error:
                 failure = failure or error
     except BaseException:

@@ -23,8 +23,11 @@ DEFAULT_CHUNK = 50
 class Pages:
     """The pages of one listing. `next_page` gives the next, or `END`."""
 
-    def __init__(self, provider: Provider, prefix: str, offset: str | None, *, delimiter: bool = False) -> None:
+    def __init__(
+        self, provider: Provider, prefix: str, offset: str | None, *, delimiter: bool = False, strip: str = ""
+    ) -> None:
         self._provider = provider
+        self._strip = strip
         self._prefix = prefix
         self._offset = offset
         self._delimiter = delimiter
@@ -38,8 +41,15 @@ class Pages:
         request = self._provider.list(self._prefix, token=self._token, offset=self._offset, delimiter=self._delimiter)
         yield request
         page: Listing = self._provider.listing(request)
+        if self._offset is not None and not self._provider.lists_from_offset:
+            self._cut(page, self._offset)
         self._go_on(page, request)
         return page
+
+    def _cut(self, page: Listing, offset: str) -> None:
+        """Leave out what is not behind the offset, in the order of UTF-8."""
+        behind = offset.removeprefix(self._strip).encode("utf-8", "surrogateescape")
+        page.objects = [found for found in page.objects if found["path"].encode("utf-8", "surrogateescape") > behind]
 
     def _go_on(self, page: Listing, request: Request) -> None:
         if page.token is None:

@@ -37,8 +37,11 @@ class Upload:
         """Create the upload, let `send` start its parts, and complete it; or abort it."""
         create = self._provider.create_upload(self._path, self._plan)
         try:
-            yield Unbroken(create)  # cut short, it might leave an upload of which we know nothing
-            self.id = self._provider.upload_id(create)
+            if isinstance(create, str):
+                self.id = create
+            else:
+                yield Unbroken(create)  # cut short, it might leave an upload of which we know nothing
+                self.id = self._provider.upload_id(create)
             yield from send()
             yield from self.rest()
             return (yield from self._complete([self._done[number] for number in sorted(self._done)]))
@@ -46,7 +49,9 @@ class Upload:
             self._stop()
             raise
         except BaseException:
-            if create.finished and create.error is None:
+            if isinstance(create, str):
+                self._stop()
+            elif create.finished and create.error is None:
                 yield from self._abort(create)
             raise
 

@@ -50,10 +50,17 @@ class Provider(Protocol):
     max_part_bytes: int
     max_parts: int
     max_put_bytes: int
-    bulk: S3Bulk | None
-    """What can carry out large transfers in the engine's place."""
-    bulk_delete_keys: int
-    """How many keys one request deletes; 0 when each key is a request of its own."""
+
+    @property
+    def bulk(self) -> S3Bulk | None:
+        """What can carry out large transfers in the engine's place."""
+        ...
+
+    @property
+    def bulk_delete_keys(self) -> int:
+        """How many keys one request deletes; 0 when each key is a request of its own."""
+        ...
+
     checksum_algorithm: str | None
     """Which checksum goes with what is uploaded, if any."""
 
@@ -61,6 +68,9 @@ class Provider(Protocol):
     """Whether an upload in parts may depend on a condition."""
     accept_ranges: str
     """What a response without an Accept-Ranges header is taken to say there: "bytes" or "none"."""
+
+    lists_from_offset: bool
+    """Whether the server leaves out all that is not behind a listing's offset."""
 
     def get(self, path: str, wanted: Wanted) -> Request: ...
     def get_part(
@@ -93,7 +103,10 @@ class Provider(Protocol):
         self, path: str, plan: PutPlan, *, body: Any = None, file: FilePart | None = None, checksum: str | None = None
     ) -> Request: ...
     def put_result(self, request: Request) -> PutResult: ...
-    def create_upload(self, path: str, plan: PutPlan) -> Request: ...
+    def create_upload(self, path: str, plan: PutPlan) -> Request | str:
+        """The request that creates an upload; or its id, where there is nothing to create and so none to abort."""
+        ...
+
     def upload_id(self, request: Request) -> str: ...
     def put_part(
         self, path: str, upload_id: str, number: int, *, body: Any = None, file: FilePart | None = None,
@@ -120,6 +133,10 @@ class Provider(Protocol):
 
     def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request: ...
     def listing(self, request: Request) -> Listing: ...
+
+
+class CopyProvider(Provider, Protocol):
+    """A provider whose copies are done when it answers, or made of parts."""
 
     def copy(self, source: str, target: str) -> Request: ...
     def copy_if_absent(self, source: str, target: str, header: tuple[str, str]) -> Request: ...

@@ -51,7 +51,8 @@ def make_client(
         retry: retries.
         source: what requests show who they are by; None for anonymous ones.
         bucket: what a server throttles: the bucket or container.
-        auth: how they show it: `"sigv4"`, `"s3express"`, `"bearer"`, `"sharedkey"` or `"query"`; see `Client`.
+        auth: how they show it: `"sigv4"`, `"s3express"`, `"bearer"`, `"sharedkey"`, `"query"` or `"azure"`; see
+            `Client`.
         headers: what goes with every request, but where a request has a header of that name.
         **signing: for SigV4: `region`, `service`, `sign_payload`.
     """

@@ -51,6 +51,7 @@ class XmlProvider:
     max_part_bytes = 5 * 1024 * MIB
     max_parts = 10_000
     accept_ranges = "bytes"
+    lists_from_offset = True
     conditional_uploads = True
 
     version_header: str

@@ -8,15 +8,35 @@ from typing import TYPE_CHECKING
 from ._base import ObjectStoreMethods
 
 if TYPE_CHECKING:
-    from cumulo._config import BackoffConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
+    from cumulo._config import (
+        AzureAccessKey,
+        AzureBearerToken,
+        AzureConfig,
+        AzureCredential,
+        AzureCredentialProvider,
+        AzureSASToken,
+        BackoffConfig,
+        ClientConfig,
+        GCSConfig,
+        RetryConfig,
+        S3Config,
+    )
     from cumulo._many import FutureStream, GetItem, ManyStream, PutItem
 
+    from .azure import AzureStore
     from .gcs import GCSStore
     from .local import LocalStore
     from .memory import MemoryStore
     from .s3 import S3Store
 
 __all__ = [
+    "AzureAccessKey",
+    "AzureBearerToken",
+    "AzureConfig",
+    "AzureCredential",
+    "AzureCredentialProvider",
+    "AzureSASToken",
+    "AzureStore",
     "BackoffConfig",
     "ClientConfig",
     "FutureStream",
@@ -34,6 +54,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AzureAccessKey": "cumulo._config",
+    "AzureBearerToken": "cumulo._config",
+    "AzureConfig": "cumulo._config",
+    "AzureCredential": "cumulo._config",
+    "AzureCredentialProvider": "cumulo._config",
+    "AzureSASToken": "cumulo._config",
+    "AzureStore": "cumulo.store.azure",
     "BackoffConfig": "cumulo._config",
     "ClientConfig": "cumulo._config",
     "FutureStream": "cumulo._many",

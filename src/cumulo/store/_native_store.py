@@ -151,7 +151,8 @@ class NativeStore(ObjectStoreMethods):
         return delete.delete(self._use().provider, paths)
 
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
-        return copy.copy(self._use().provider, from_, to, overwrite=overwrite, absent=self._absent_header())
+        provider: Any = self._use().provider  # a CopyProvider, where this method is not another
+        return copy.copy(provider, from_, to, overwrite=overwrite, absent=self._absent_header())
 
     def _plan_rename(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
         if self._keys.key(from_) == self._keys.key(to):
@@ -164,7 +165,8 @@ class NativeStore(ObjectStoreMethods):
 
     def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> Pages:
         start = self._keys.offset(offset) if offset is not None else None
-        return Pages(self._use().provider, self._keys.list_prefix(prefix), start, delimiter=delimiter)
+        whole = self._keys.list_prefix(prefix)
+        return Pages(self._use().provider, whole, start, delimiter=delimiter, strip=self._keys.strip)
 
     # -- the short cut for ranges: no plan, straight to the engine
 
