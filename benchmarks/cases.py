@@ -11,8 +11,6 @@ from . import memory, reads, writes
 from .loops import IN_FLIGHT
 from .workload import Case, Target
 
-CAPPED = 256 * 1024 * 1024
-
 _CASES = [
     Case(
         "ranges-asyncio",
@@ -68,14 +66,22 @@ _CASES = [
     Case(
         "get-capped",
         "256 MiB get().bytes(), 40 MB/s a connection",
-        partial(reads.big_bytes, size=CAPPED, capped=True),
+        partial(reads.big_bytes, size=reads.CAPPED, capped=True),
         Target(wall=8.0),
         asked_mib=256,
     ),
     Case(
         "stream-capped",
         "256 MiB streamed, 40 MB/s a connection",
-        partial(reads.big_stream, size=CAPPED, capped=True),
+        partial(reads.big_stream, size=reads.CAPPED, capped=True),
+        Target(wall=8.0),
+    ),
+    Case("download-1gib", "1 GiB downloaded to /dev/shm", reads.download, Target(wall=2.5, cpu=2.0)),
+    Case("download-1gib-tls", "1 GiB downloaded over TLS", partial(reads.download, tls=True), Target(1.2, 1.0)),
+    Case(
+        "download-capped",
+        "256 MiB downloaded, 40 MB/s a connection",
+        partial(reads.download, capped=True),
         Target(wall=8.0),
     ),
     Case("put-16kib", "put 16 KiB, asyncio, 64 in flight", writes.put_asyncio, Target(wall=1.5, cpu=2.0)),

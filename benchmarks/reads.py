@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,6 +26,7 @@ SEQUENTIAL_RANGES = 25_000
 OBJECT_ROUNDS = 8
 MANY_OBJECTS = 5_000
 LISTINGS = 5
+CAPPED = 256 * MIB
 _WARM_UP = 640
 _SEED = 7
 
@@ -224,6 +227,34 @@ def big_stream(
         _compare_in_order(origin.path(content.BIG_KEY), _get_start(library, store, size).stream(), size)
 
     return Workload(run=run, expected=Work(1, size), warm_up=compare_all, check=compare_all)
+
+
+def download(library: Library, origin: Origin, *, tls: bool = False, capped: bool = False) -> Workload:
+    """The large object to a file in shared memory: by ``download``, or streamed in large chunks that Python writes."""
+    size = CAPPED if capped else GIB
+    store = open_store(library, origin, tls=tls, capped=capped)
+    target = Path(tempfile.mkdtemp(dir=Path(origin.files).parent)) / "target"
+
+    def run() -> Work:
+        if hasattr(store, "download"):
+            options = {"range": (0, size)} if size < GIB else None
+            store.download(content.BIG_KEY, target, options=options)
+        else:
+            with target.open("wb", buffering=0) as file:
+                for chunk in _get_start(library, store, size).stream():
+                    file.write(chunk)
+        return Work(1, target.stat().st_size)
+
+    def check() -> None:
+        with target.open("rb") as file:
+            _compare_in_order(origin.path(content.BIG_KEY), iter(partial(file.read, 8 * MIB), b""), size)
+        shutil.rmtree(target.parent)
+
+    def warm_up() -> None:
+        require(run().bytes == size, f"the file is not {size} bytes long")
+        target.unlink()
+
+    return Workload(run=run, expected=Work(1, size), warm_up=warm_up, check=check)
 
 
 def _get_start(library: Library, store: Any, size: int) -> Any:

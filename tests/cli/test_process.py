@@ -39,13 +39,28 @@ def test_an_interrupted_download_leaves_nothing(bucket: Bucket, tmp_path: Path) 
         bucket.put(f"k{number}", os.urandom(64 * MEGA))
     out = tmp_path / "out"
     process = spawn("cp", "-r", bucket.url, out)
-    _wait_until(lambda: any(out.glob(".cumulo-*.part")), process)
+    _wait_until(lambda: any(out.glob(".*.cumulo-*.tmp")), process)
     status, seconds, errors = _interrupt(process)
     assert (status, errors) == (130, b"")
     assert seconds < 5
     left = files(out)
     assert set(left) <= {f"k{number}" for number in range(4)}
     assert all(len(content) == 64 * MEGA for content in left.values())
+
+
+def test_an_interrupted_download_goes_on(bucket: Bucket, tmp_path: Path) -> None:
+    content = os.urandom(256 * MEGA)
+    bucket.put("large", content)
+    process = spawn("cp", "--resume", f"{bucket.url}/large", tmp_path / "large")
+    _wait_until((tmp_path / ".large.cumulo-part.json").exists, process)
+    status, _, errors = _interrupt(process)
+    assert (status, errors) == (130, b"")
+    assert not (tmp_path / "large").exists()
+    process = spawn("cp", "--resume", f"{bucket.url}/large", tmp_path / "large")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (tmp_path / "large").read_bytes() == content
+    assert os.listdir(tmp_path) == ["large"]
 
 
 def test_an_interrupted_upload_leaves_nothing(bucket: Bucket, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def app() -> None:
 @click.option("--concurrency", metavar="N", type=click.IntRange(1, 1000), default=32, show_default=True,
               help="Objects at a time.")  # fmt: skip
 @click.option("--content-type", metavar="TYPE", help="Instead of a guess from the file's name.")
+@click.option("--resume", is_flag=True, help="Go on with downloads that were broken off, and leave what has come.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be copied.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but failures.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each object.")
@@ -59,6 +60,7 @@ def cp(
     recursive: bool,
     concurrency: int,
     content_type: str | None,
+    resume: bool,
     dry_run: bool,
     quiet: bool,
     verbose: bool,
@@ -81,8 +83,9 @@ def cp(
         return _pipe(connection, source, target, content_type, dry_run)
     if dry_run:
         return asyncio.run(_show(_moves(connection, source, target, recursive)))
-    report = Reporter(quiet=quiet, verbose=verbose, sent=connection.sent if target.kind == "s3" else None)
-    transfers = Transfers(connection, content_type, report.moved)
+    on_wire = connection.sent if target.kind == "s3" else connection.received
+    report = Reporter(quiet=quiet, verbose=verbose, on_wire=on_wire)
+    transfers = Transfers(connection, content_type, report.moved, resume=resume)
     with report:
         asyncio.run(run_all(_moves(connection, source, target, recursive), transfers.run, concurrency, report))
     if recursive and source.kind == "s3" and not report.total and not report.failures:

@@ -59,4 +59,11 @@ class Connection:
 
     def sent(self) -> int:
         """Bytes sent so far."""
-        return sum(store.stats().get("bytes_sent", 0) for store in self._stores.values())
+        return self._count("bytes_sent")
+
+    def received(self) -> int:
+        """Bytes received so far."""
+        return self._count("bytes_received")
+
+    def _count(self, name: str) -> int:
+        return sum(store.stats().get(name, 0) for store in self._stores.values())

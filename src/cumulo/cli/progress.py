@@ -20,15 +20,16 @@ class Reporter:
     Args:
         quiet: nothing but failures.
         verbose: a line for each object.
-        sent: bytes sent so far. Uploads go from disk to wire without passing here, and this tells how they are doing.
+        on_wire: bytes sent or received so far. Files go between disk and wire without passing here, and this tells how
+            they are doing.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, sent: Callable[[], int] | None = None) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, on_wire: Callable[[], int] | None = None) -> None:
         self.total = self.finished = self.failures = 0
         self._bytes_total = self._bytes_moved = self._bytes_done = 0
         self._quiet = quiet
         self._verbose = verbose
-        self._sent = sent
+        self._on_wire = on_wire
         self._bar = None if quiet or not sys.stderr.isatty() else _bar()
         self._started = time.monotonic()
 
@@ -70,7 +71,7 @@ class Reporter:
         """Bring the bar up to date."""
         if self._bar is None:
             return
-        moved = max(self._bytes_moved, self._sent() if self._sent else 0)
+        moved = max(self._bytes_moved, self._on_wire() if self._on_wire else 0)
         files = f"{self.finished}/{self.total} files"
         self._bar.update(self._task, total=self._bytes_total, completed=min(moved, self._bytes_total), files=files)
 

@@ -54,10 +54,13 @@ async def settled(put: asyncio.Future[Any], stop: Callable[[], object]) -> None:
 class Transfers:
     """Copies objects over one connection; `moved` hears of every byte that has arrived."""
 
-    def __init__(self, connection: Connection, kind: str | None, moved: Callable[[int], None]) -> None:
+    def __init__(
+        self, connection: Connection, kind: str | None, moved: Callable[[int], None], *, resume: bool = False
+    ) -> None:
         self._connection = connection
         self._content_type = kind
         self._moved = moved
+        self._resume = resume
         self._stopping = False
         self._streams = asyncio.Semaphore(STREAMED_AT_ONCE)
 
@@ -84,13 +87,14 @@ class Transfers:
         return {"Content-Type": kind} if kind else {}
 
     async def _download(self, move: Move) -> None:
-        result = await self._connection.store(move.source.bucket).get_async(move.source.path)
-        size = result.meta["size"]
-        if size <= CHUNK_BYTES:
-            content = await result.bytes_async()
-            await in_thread(_write_file, move.target.path, memoryview(content), size)
-            self._moved(size)
+        store = self._connection.store(move.source.bucket)
+        if await in_thread(_prepared, move.target.path):
+            download = store.futures.download(move.source.path, move.target.path, resume=self._resume)
+            await settled(asyncio.wrap_future(download), download.cancel)
+            self._moved(move.size)
             return
+        result = await store.get_async(move.source.path)  # to a device or a pipe, in order
+        size = result.meta["size"]
         file = NewFile(move.target.path)
         try:
             await in_thread(file.open)
@@ -143,10 +147,12 @@ class Transfers:
         self._stopping = True
 
 
-def _write_file(path: str, content: memoryview, size: int) -> None:
-    with NewFile(path) as file:
-        file.write(content)
-        file.commit(size)
+def _prepared(path: str) -> bool:
+    """Make the directories above a file; False for a device or a pipe, which can't be replaced."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        return False
+    os.makedirs(os.path.dirname(os.path.realpath(path)), exist_ok=True)
+    return True
 
 
 def _copy_file(move: Move) -> None:
