@@ -103,6 +103,7 @@ cdef extern from "engine/engine.h" nogil:
         uint32_t idle_timeout_ms
         uint64_t stall_timeout_ms
         uint64_t total_timeout_ms
+        bint hedge
         uint32_t max_retries
         uint64_t retry_timeout_ms
         uint32_t backoff_init_ms
@@ -123,7 +124,8 @@ cdef extern from "engine/engine.h" nogil:
     void cml_client_release(cml_client *client)
 
     struct cml_client_stats_t "cml_client_stats":
-        uint64_t requests, attempts, retries, errors, throttled, bytes_received, bytes_sent, connections_opened
+        uint64_t requests, attempts, retries, errors, throttled, hedges, hedges_won
+        uint64_t bytes_received, bytes_sent, connections_opened
     void cml_client_stats(cml_client *client, cml_client_stats_t *out)
 
     struct cml_lane_stats:

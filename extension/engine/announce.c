@@ -31,7 +31,7 @@ static void s_drop_note(struct cml_node *node) {
 }
 
 struct cml_note *cml_note_claim(struct cml_request *request) {
-    if (request->note != NULL) {
+    if (request->note != NULL || request->is_twin) { /* nobody has heard of a twin */
         return NULL;
     }
     struct cml_note *note = calloc(1, sizeof(*note));

@@ -67,6 +67,7 @@ struct cml_client *cml_client_new(const struct cml_client_options *options) {
     client->service = s_copy(options->service);
     client->sign_payload = options->sign_payload;
     client->auth = options->auth;
+    client->hedge = options->hedge;
     client->stall_ns = options->stall_timeout_ms * 1000000ull;
     client->total_ns = options->total_timeout_ms * 1000000ull;
     client->retry_timeout_ns = options->retry_timeout_ms * 1000000ull;
@@ -103,6 +104,8 @@ void cml_client_stats(struct cml_client *client, struct cml_client_stats *out) {
     out->retries = atomic_load_explicit(&client->retries, memory_order_relaxed);
     out->errors = atomic_load_explicit(&client->errors, memory_order_relaxed);
     out->throttled = atomic_load_explicit(&client->throttled, memory_order_relaxed);
+    out->hedges = atomic_load_explicit(&client->hedges, memory_order_relaxed);
+    out->hedges_won = atomic_load_explicit(&client->hedges_won, memory_order_relaxed);
     out->bytes_received = atomic_load_explicit(&client->bytes_received, memory_order_relaxed);
     out->bytes_sent = atomic_load_explicit(&client->bytes_sent, memory_order_relaxed);
     out->connections_opened = atomic_load_explicit(&client->endpoint->connections_opened, memory_order_relaxed);

@@ -75,6 +75,9 @@ static void s_destroy(struct cml_endpoint *endpoint) {
         aws_tls_connection_options_clean_up(&endpoint->proxy_tls_options);
         aws_tls_ctx_release(endpoint->proxy_tls_ctx);
     }
+    for (uint32_t i = 0; i < endpoint->runtime->shard_count; ++i) {
+        free(endpoint->shards[i].hedging);
+    }
     free(endpoint->key);
     free(endpoint->host);
     free(endpoint->proxy_host);

@@ -87,6 +87,7 @@ struct cml_client_options {
     uint32_t idle_timeout_ms;
     uint64_t stall_timeout_ms; /* 0 for none */
     uint64_t total_timeout_ms; /* 0 for none */
+    bool hedge; /* GETs that are slow to be answered are sent twice: see hedge.c */
     uint32_t max_retries;
     uint64_t retry_timeout_ms;
     uint32_t backoff_init_ms;
@@ -108,7 +109,7 @@ void cml_client_acquire(struct cml_client *client);
 void cml_client_release(struct cml_client *client);
 
 struct cml_client_stats {
-    uint64_t requests, attempts, retries, errors, throttled, bytes_received, bytes_sent, connections_opened;
+    uint64_t requests, attempts, retries, errors, throttled, hedges, hedges_won, bytes_received, bytes_sent, connections_opened;
 };
 void cml_client_stats(struct cml_client *client, struct cml_client_stats *out);
 

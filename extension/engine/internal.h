@@ -125,6 +125,7 @@ struct cml_endpoint_shard { /* the loop's thread only */
     uint32_t leaving;          /* of open: those about to go */
     uint64_t connect_after_ns; /* out of descriptors until then; 0 when not */
     struct cml_link pump_link; /* in shard->to_pump */
+    struct cml_hedging *hedging; /* NULL until a client that hedges has sent something */
 };
 
 struct cml_endpoint {
@@ -189,10 +190,11 @@ struct cml_client {
     size_t header_count;
     enum cml_auth auth;
     bool sign_payload;
+    bool hedge;
     uint64_t stall_ns, total_ns, retry_timeout_ns;
     uint32_t max_retries, backoff_init_ms, backoff_max_ms;
     double backoff_base;
-    atomic_ullong requests, attempts, retries, errors, throttled, bytes_received, bytes_sent;
+    atomic_ullong requests, attempts, retries, errors, throttled, hedges, hedges_won, bytes_received, bytes_sent;
 };
 
 /* ---- response ---- */
@@ -238,6 +240,11 @@ struct cml_piece {
 };
 
 enum cml_after_abort { CML_THEN_RETRY, CML_THEN_FAIL, CML_THEN_PARK };
+
+/* What a stream's callbacks have: which request it is of. It holds a reference on that; hedging may exchange two. */
+struct cml_wire {
+    struct cml_request *owner;
+};
 
 struct cml_request {
     atomic_int refs;
@@ -301,6 +308,7 @@ struct cml_request {
     struct cml_link live_link, wait_link, credentials_link;
     struct cml_connection *connection;
     struct aws_http_stream *stream;
+    struct cml_wire own_wire, *wire; /* the stream's: own_wire, or one that can be exchanged */
     struct cml_response response; /* the one the consumer's data comes from */
     struct cml_response current;  /* of this attempt */
     bool committed;               /* response is set for good */
@@ -324,6 +332,12 @@ struct cml_request {
     int unsent;
     int pending_error, pending_crt;
     enum cml_after_abort after_abort;
+    /* hedge.c */
+    struct cml_request *twin;      /* referenced; only in SENT */
+    struct cml_request *principal; /* borrowed: it goes before its twin, and says so */
+    bool is_twin;
+    uint64_t sent_ns, hedge_at_ns; /* when this attempt was sent, and when a twin is due: 0 for never */
+
     bool exposed; /* the consumer has claimed body bytes: no restart from zero */
 };
 
@@ -334,6 +348,15 @@ int cml_transport_send(struct cml_request *request, struct aws_credentials *cred
 void cml_transport_abort(struct cml_request *request);
 int cml_transport_unsent(const struct cml_request *request); /* bytes in the socket's buffer; -1 where it won't say */
 void cml_transport_open_window(struct cml_request *request, uint64_t bytes);
+
+/* hedge.c */
+void cml_hedge_sent(struct cml_request *request);
+void cml_hedge_answered(struct cml_request *request);
+void cml_hedge_launch(struct cml_request *request); /* hedge_at_ns has come */
+void cml_hedge_drop(struct cml_request *request);   /* its twin is not needed any more */
+void cml_hedge_ended(struct cml_request *twin);     /* by itself */
+/* Gives the twin's stream, whose headers have come, to its principal, and returns that; the twin has the other. */
+struct cml_request *cml_hedge_won(struct cml_request *twin);
 
 /* body.c: where body bytes go */
 /* 0 or enum cml_error. filled: whether a piece of room is done that was not before. */

@@ -229,7 +229,7 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     struct cml_client *client = request->client;
     int error = request->pending_error;
     *wait_ns = 0;
-    if (atomic_load_explicit(&cml_runtime->closing, memory_order_relaxed) || error == CML_ERR_CANCELLED) {
+    if (request->is_twin || atomic_load_explicit(&cml_runtime->closing, memory_order_relaxed) || error == CML_ERR_CANCELLED) {
         return false;
     }
     if (error == CML_ERR_RESET && !request->got_headers && request->reused_connection &&

@@ -171,6 +171,14 @@ void cml_pace_leave(struct cml_request *request) {
     pthread_mutex_unlock(&lane->lock);
 }
 
+bool cml_pace_is_short(struct cml_request *request) {
+    struct cml_lane *lane = s_lane_of(request);
+    pthread_mutex_lock(&lane->lock);
+    bool is_short = lane->waiting_count > 0 || !s_has_slot_free(lane);
+    pthread_mutex_unlock(&lane->lock);
+    return is_short;
+}
+
 /* ---- the window ---- */
 
 /* It grows while it is what holds requests back; not beyond what has been on the wire, since nothing would have shown

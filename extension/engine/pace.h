@@ -46,6 +46,7 @@ bool cml_pace_enter(struct cml_request *request);
 /* Before it goes over the wire; the same. */
 bool cml_pace_send(struct cml_request *request);
 void cml_pace_leave(struct cml_request *request); /* whatever it holds or waits for */
+bool cml_pace_is_short(struct cml_request *request); /* somebody waits for a slot, or would have to */
 void cml_pace_good(struct cml_request *request);  /* the server has answered, and not to slow down */
 void cml_pace_throttled(struct cml_request *request);
 

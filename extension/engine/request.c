@@ -19,6 +19,9 @@ static void s_enter(struct cml_request *request, enum cml_action action, enum cm
     if (next != CML_PACED && next != CML_QUEUED && next != CML_SENT && next != CML_BODY && next != CML_ABORTING) {
         cml_pace_leave(request); /* nothing of it is under way at the server, or its consumer keeps it waiting */
     }
+    if (next != CML_SENT && request->twin != NULL) {
+        cml_hedge_drop(request);
+    }
 }
 
 void cml_request_note(struct cml_request *request, int error, int crt_error) {
@@ -32,7 +35,7 @@ static void s_count_end(struct cml_request *request, int error) {
     struct cml_client *client = request->client;
     atomic_fetch_add_explicit(&client->bytes_received, request->received, memory_order_relaxed);
     atomic_fetch_add_explicit(&client->bytes_sent, request->source_at, memory_order_relaxed);
-    if (error != CML_OK) {
+    if (error != CML_OK && !request->is_twin) {
         atomic_fetch_add_explicit(&client->errors, 1, memory_order_relaxed);
     }
 }
@@ -68,6 +71,7 @@ static void s_finish(struct cml_request *request, enum cml_action action, int er
     s_enter(request, action, CML_DONE);
     cml_link_remove(&request->live_link);
     cml_sum_stop(&request->sum);
+    cml_hedge_ended(request);
     atomic_fetch_sub_explicit(&request->shard->in_flight, 1, memory_order_relaxed);
     if (request->flags & CML_FLAG_CLEAN_UP) {
         atomic_fetch_sub(&request->client->endpoint->runtime->cleaning_up, 1);
@@ -166,6 +170,7 @@ static void s_send(struct cml_request *request) {
             uint64_t patience = request->client->stall_ns / (request->body_length > 0 ? 4 : 1);
             cml_shard_sweep_by(request->shard, request->progress_ns + patience);
         }
+        cml_hedge_sent(request);
         return;
     }
     request->connection = NULL;
@@ -264,8 +269,21 @@ static void s_check_early_error(struct cml_request *request) {
     }
 }
 
+/* The twin's answer is the one: its principal goes on with it, and the twin ends with what was slow. */
+static void s_judge_for_principal(struct cml_request *twin) {
+    struct cml_request *principal = cml_hedge_won(twin);
+    cml_request_note(twin, CML_ERR_CANCELLED, 0);
+    s_abort(twin, CML_JUDGE, CML_THEN_FAIL);
+    cml_dispatch(principal, CML_ON_HEADERS);
+}
+
 static void s_judge(struct cml_request *request) {
     int status = request->current.status;
+    if (request->principal != NULL && status >= 200 && status <= 299) {
+        s_judge_for_principal(request);
+        return;
+    }
+    cml_hedge_answered(request);
     if (status < 500 && status != 429) {
         cml_pace_good(request);
     }

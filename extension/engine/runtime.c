@@ -232,6 +232,9 @@ static uint64_t s_request_due(const struct cml_request *request) {
     if (request->state == CML_BACKOFF && request->wake_ns < due) {
         due = request->wake_ns;
     }
+    if (request->state == CML_SENT && request->hedge_at_ns != 0 && request->hedge_at_ns < due) {
+        due = request->hedge_at_ns;
+    }
     uint64_t stalled = s_stalled_at(request), probe = s_probe_at(request);
     due = stalled < due ? stalled : due;
     return probe < due ? probe : due;
@@ -257,6 +260,8 @@ static void s_sweep_request(struct cml_request *request, uint64_t now) {
         if (s_stalled_at(request) <= now) {
             cml_request_note(request, CML_ERR_STALL_TIMEOUT, 0);
             cml_dispatch(request, CML_ON_DEADLINE);
+        } else if (request->state == CML_SENT && request->hedge_at_ns != 0 && request->hedge_at_ns <= now) {
+            cml_hedge_launch(request);
         }
     }
 }

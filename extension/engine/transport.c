@@ -10,6 +10,7 @@
 #include <aws/io/socket_channel_handler.h>
 #include <aws/io/stream.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -182,10 +183,36 @@ struct aws_http_message *cml_transport_message(struct cml_request *request) {
 
 /* ---- callbacks ---- */
 
+/* Of a client that hedges, wires are apart from requests: two may be exchanged, and end in any order. */
+static struct cml_wire *s_wire(struct cml_request *request) {
+    struct cml_wire *wire = &request->own_wire;
+    if (request->client->hedge) {
+        wire = malloc(sizeof(*wire));
+        if (wire == NULL) {
+            abort(); /* as the CRT does */
+        }
+    }
+    wire->owner = request;
+    cml_request_acquire(request); /* twin: s_unwire */
+    return wire;
+}
+
+static void s_unwire(struct cml_wire *wire) {
+    struct cml_request *owner = wire->owner;
+    if (wire != &owner->own_wire) {
+        free(wire);
+    }
+    cml_request_release(owner); /* twin: s_wire */
+}
+
+static struct cml_request *s_owner(void *user_data) {
+    return ((struct cml_wire *)user_data)->owner;
+}
+
 static int _on_headers(struct aws_http_stream *stream, enum aws_http_header_block block,
                        const struct aws_http_header *headers, size_t count, void *user_data) {
     (void)stream;
-    struct cml_request *request = user_data;
+    struct cml_request *request = s_owner(user_data);
     if (block == AWS_HTTP_HEADER_BLOCK_MAIN && request->state != CML_DONE) {
         for (size_t i = 0; i < count; ++i) {
             if (!cml_response_add(&request->current, &headers[i])) {
@@ -197,7 +224,7 @@ static int _on_headers(struct aws_http_stream *stream, enum aws_http_header_bloc
 }
 
 static int _on_headers_done(struct aws_http_stream *stream, enum aws_http_header_block block, void *user_data) {
-    struct cml_request *request = user_data;
+    struct cml_request *request = s_owner(user_data);
     if (block == AWS_HTTP_HEADER_BLOCK_MAIN && request->state != CML_DONE) {
         aws_http_stream_get_incoming_response_status(stream, &request->current.status);
         request->got_headers = true;
@@ -209,13 +236,15 @@ static int _on_headers_done(struct aws_http_stream *stream, enum aws_http_header
 
 static int _on_body(struct aws_http_stream *stream, const struct aws_byte_cursor *data, void *user_data) {
     (void)stream;
-    cml_request_on_data(user_data, data->ptr, data->len);
+    cml_request_on_data(s_owner(user_data), data->ptr, data->len);
     return AWS_OP_SUCCESS;
 }
 
 static void _on_complete(struct aws_http_stream *stream, int error_code, void *user_data) {
-    struct cml_request *request = user_data;
+    struct cml_wire *wire = user_data;
+    struct cml_request *request = wire->owner;
     struct cml_connection *connection = request->connection;
+    request->wire = NULL;
     request->connection = NULL;
     request->stream = NULL;
     aws_http_stream_release(stream);
@@ -225,7 +254,7 @@ static void _on_complete(struct aws_http_stream *stream, int error_code, void *u
     }
     cml_dispatch(request, error_code == 0 ? CML_ON_END : CML_ON_BROKEN);
     cml_endpoint_give_back(connection, error_code == 0);
-    cml_request_release(request); /* twin: cml_transport_send */
+    s_unwire(wire);
 }
 
 /* ---- what request.c calls ---- */
@@ -238,10 +267,11 @@ int cml_transport_send(struct cml_request *request, struct aws_credentials *cred
         aws_http_message_release(message);
         return aws_last_error();
     }
+    struct cml_wire *wire = s_wire(request);
     struct aws_http_make_request_options options = {
         .self_size = sizeof(options),
         .request = message,
-        .user_data = request,
+        .user_data = wire,
         .on_response_headers = _on_headers,
         .on_response_header_block_done = _on_headers_done,
         .on_response_body = _on_body,
@@ -250,15 +280,17 @@ int cml_transport_send(struct cml_request *request, struct aws_credentials *cred
     struct aws_http_stream *stream = aws_http_connection_make_request(request->connection->http, &options);
     aws_http_message_release(message);
     if (stream == NULL) {
-        return aws_last_error();
+        int error = aws_last_error();
+        s_unwire(wire);
+        return error;
     }
-    cml_request_acquire(request); /* twin: _on_complete */
     if (aws_http_stream_activate(stream) != AWS_OP_SUCCESS) {
         int error = aws_last_error();
         aws_http_stream_release(stream);
-        cml_request_release(request);
+        s_unwire(wire);
         return error;
     }
+    request->wire = wire;
     request->stream = stream;
     request->connection->current = request;
     return 0;

@@ -11,7 +11,7 @@ cdef class Client:
                   proxy_password=None,
                   max_connections, max_idle=0xFFFFFFFF, bint in_order=False, connect_timeout_ms, idle_timeout_ms,
                   stall_timeout_ms, total_timeout_ms,
-                  max_retries, retry_timeout_ms, backoff_init_ms, backoff_max_ms, backoff_base,
+                  bint hedge=False, max_retries, retry_timeout_ms, backoff_init_ms, backoff_max_ms, backoff_base,
                   region=None, service="s3", sign_payload=False, auth="sigv4", Credentials credentials=None):
         cdef cml_client_options options
         cdef list kept = []
@@ -39,6 +39,7 @@ cdef class Client:
         options.idle_timeout_ms = idle_timeout_ms
         options.stall_timeout_ms = stall_timeout_ms
         options.total_timeout_ms = total_timeout_ms
+        options.hedge = hedge
         options.max_retries = max_retries
         options.retry_timeout_ms = retry_timeout_ms
         options.backoff_init_ms = backoff_init_ms
@@ -91,6 +92,7 @@ cdef class Client:
             "requests": s.requests, "attempts": s.attempts, "retries": s.retries, "errors": s.errors,
             "bytes_received": s.bytes_received, "bytes_sent": s.bytes_sent,
             "connections_opened": s.connections_opened, "throttled": s.throttled,
+            "hedges": s.hedges, "hedges_won": s.hedges_won,
             "read_window": lanes[0].window, "reads_in_flight": lanes[0].in_flight, "reads_waiting": lanes[0].waiting,
             "write_window": lanes[1].window, "writes_in_flight": lanes[1].in_flight,
             "writes_waiting": lanes[1].waiting,

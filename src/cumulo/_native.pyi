@@ -210,6 +210,7 @@ class Client:
         idle_timeout_ms: int,
         stall_timeout_ms: int,
         total_timeout_ms: int,
+        hedge: bool = False,
         max_retries: int,
         retry_timeout_ms: int,
         backoff_init_ms: int,

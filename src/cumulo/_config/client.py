@@ -56,6 +56,11 @@ class ClientConfig(TypedDict, total=False):
     """Headers to send with every request. Default: none. Those that say how long a request is or where it goes
     (such as `Content-Length` and `Host`) are refused. In the environment: a JSON object."""
 
+    hedge: bool
+    """Send a GET a second time when it has had no answer for longer than 19 of 20 others took; the first answer is
+    used and the other request cancelled. Default: False. At most one request in 20 more is sent. Only for reads of
+    objects, and not before 50 of them were answered."""
+
     http1_only: bool
     """Use HTTP/1.1 only. Default: True, and False changes nothing: this client speaks no other version."""
 
@@ -130,6 +135,7 @@ CLIENT_OPTIONS = Table(
         Option("connect_timeout", parse_duration),
         Option("default_content_type", parse_text),
         Option("default_headers", parse_headers),
+        Option("hedge", parse_bool),
         Option("http1_only", parse_bool),
         Option("http2_keep_alive_interval", parse_duration),
         Option("http2_keep_alive_timeout", parse_duration),
@@ -178,6 +184,7 @@ class ClientSettings:
     connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
     default_content_type: str | None = None
     default_headers: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    hedge: bool = False
     max_connections: int = DEFAULT_MAX_CONNECTIONS
     pool_idle_timeout_s: float = DEFAULT_POOL_IDLE_TIMEOUT_S
     pool_max_idle_per_host: int | None = None

@@ -87,6 +87,7 @@ def make_client(
         headers=[*_headers(client), *headers],
         stall_timeout_ms=milliseconds(client.read_timeout_s),
         total_timeout_ms=milliseconds(client.timeout_s),
+        hedge=client.hedge,
         max_retries=retry.max_retries,
         retry_timeout_ms=milliseconds(retry.retry_timeout_s),
         backoff_init_ms=milliseconds(retry.init_backoff_s),

@@ -221,7 +221,8 @@ class NativeStore(ObjectStoreMethods):
 
         Returns:
             Counters: `requests`, `attempts`, `retries`, `errors`, `bytes_received`, `bytes_sent`,
-            `connections_opened`, `throttled` (answers that asked to slow down). Of all stores of this endpoint and
+            `connections_opened`, `throttled` (answers that asked to slow down), `hedges` and `hedges_won` (GETs that
+            were sent twice, and those of which the second was answered first). Of all stores of this endpoint and
             bucket in the process, reads apart from writes: `read_window` and `write_window`, how many requests may be
             in flight (0: the server has never asked to slow down); `reads_in_flight` and `writes_in_flight`;
             `reads_waiting` and `writes_waiting` for their turn.
