@@ -17,6 +17,7 @@ from .faults import FaultServer
 from .servers.fixtures import (  # noqa: F401 - importing a fixture is what makes it known
     azurite,
     gcs,
+    gcs_emulator,
     mark_server_tests,
     ministack,
     ministack_tls,

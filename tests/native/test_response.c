@@ -211,6 +211,13 @@ static void test_checksums(void) {
                                        "Content-MD55", "x", "x", "", NULL};
     CHECK_EQ(s_chosen(none), CML_SUM_NONE);
     CHECK_EQ(response.checksum, CML_SUM_NONE);
+    static const char *const google[] = {"x-goog-hash", "md5=m==, crc32c=C==", NULL};
+    CHECK_EQ(s_chosen(google), CML_SUM_CRC32C);
+    CHECK(strcmp(s_checksum_value(), "C==") == 0);
+    static const char *const apart[] = {"X-Goog-Hash", "crc32c=C", "x-goog-hash", "md5=m", NULL};
+    CHECK_EQ(s_chosen(apart), CML_SUM_CRC32C);
+    static const char *const odd[] = {"x-goog-hash", " ,,md5=,crc32c=, sha9=x", NULL};
+    CHECK_EQ(s_chosen(odd), CML_SUM_NONE);
 }
 
 static void s_check_sum(enum cml_checksum kind, const char *text, const char *base64, bool matches) {

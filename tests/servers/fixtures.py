@@ -13,16 +13,18 @@ import pytest
 
 from . import azurite as azurite_server
 from . import gcs as gcs_server
+from . import gcs_emulator as emulator
 from . import ministack as ministack_server
 from . import moto as moto_server
 from . import rclone as rclone_server
 from . import swift as swift_server
 from .azurite import AzureServer
 from .gcs import GCSServer
+from .gcs_emulator import Emulator
 from .s3server import S3Server
 
 SERVERS = ("ministack", "moto", "swift", "rclone")
-FIXTURES = frozenset({*SERVERS, "azurite", "gcs", "ministack_tls", "s3_server"})
+FIXTURES = frozenset({*SERVERS, "azurite", "gcs", "gcs_emulator", "ministack_tls", "s3_server"})
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +73,13 @@ def gcs() -> Iterator[GCSServer]:
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
     """Azurite over HTTP."""
     with azurite_server.serve(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """gcp-storage-emulator."""
+    with emulator.serve(tmp_path_factory.mktemp("gcs-emulator")) as server:
         yield server
 
 

@@ -43,6 +43,8 @@ class GCSServer:
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.busy: dict[str, int] = {}
         """Keys whose deletion in a batch is answered so many times by 503."""
+        self.lost: list[str] = []
+        """Methods whose next request is carried out, and never answered."""
         self._http = _Server(("127.0.0.1", 0), _handler(self))
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -88,7 +90,7 @@ class _Call:
             return self._batch()
         if found := _REWRITE.fullmatch(self.path):
             return self._rewrite(*map(unquote, found.groups()))
-        if found := _JSON_OBJECT.fullmatch(self.path):
+        if (found := _JSON_OBJECT.fullmatch(self.path)) and self.method == "DELETE":
             bucket, key = map(unquote, found.groups())
             self._bucket(bucket).delete(key)
             return 204, [], b""
@@ -309,7 +311,11 @@ def _handler(server: GCSServer) -> type[BaseHTTPRequestHandler]:
                     is_json = self.path.startswith("/storage/v1/")
                     text = f"<Error><Code>{error.code}</Code><Message>{error.message}</Message></Error>"
                     content = _json_error(error).encode() if is_json else text.encode()
-            self._send(status, headers, content)
+            if self.command in server.lost:
+                server.lost.remove(self.command)
+                self.close_connection = True
+            else:
+                self._send(status, headers, content)
 
         def _send(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
             self.send_response(status)

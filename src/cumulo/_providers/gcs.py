@@ -1,4 +1,4 @@
-"""Google Cloud Storage: objects by its XML API, copies and bulk deletes by its JSON API; docs/design/gcs.md says why.
+"""Cloud Storage: objects and listings by its XML API, copies and deletes by its JSON API; docs/design/gcs.md says why.
 
 Source of the rules: the Cloud Storage references of both APIs. An object's generation is its version here.
 
@@ -162,7 +162,8 @@ class GCSProvider(XmlProvider):
     # -- deleting
 
     def delete(self, path: str) -> Request:
-        return self._request("delete", "DELETE", path, headers=self._payer)
+        context = Context(self._store, "delete", path)
+        return Request(self._client, "DELETE", self._json_object(path), self._payer, context=context)
 
     def can_bulk_delete(self, path: str) -> bool:
         return True

@@ -1,7 +1,7 @@
 """Batches of calls of the JSON API: up to 100 requests as the parts of one, and their answers as the parts of its own.
 
 Source: "Batch requests" in Cloud Storage's documentation. Each part is an HTTP message of its own (`application/http`),
-named by a Content-ID; the answers come in any order, each with the name of its request.
+named by a Content-ID; each answer has the name of its request, or they come in the order of the requests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cumulo._errors import json_error
 
 _BOUNDARY = "cumulo-batch-2f9d4c1b7a60"
 """No key can hold it where it would count: on a line of its own."""
-_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
+_STATUS = re.compile(rb"(?m)^HTTP/1\.[01] ([0-9]{3})")
 _NAME = re.compile(rb"(?im)^content-id:[^\r\n]*?([0-9]+)>?[ \t]*\r?$")
 
 
@@ -46,11 +46,12 @@ def read_batch(body: bytes, content_type: str) -> list[Answer] | None:
     for part in (b"\r\n" + body).split(b"\r\n--" + found.group(1).encode())[1:]:
         if part.startswith(b"--"):
             break
-        head, _, message = part.partition(b"\r\n\r\n")
-        name, status = _NAME.search(head), _STATUS.match(message.lstrip())
-        if name is None or status is None:
+        status = _STATUS.search(part)
+        if status is None:
             return None
-        answers[int(name.group(1))] = _answer(int(status.group(1)), message.partition(b"\r\n\r\n")[2])
+        name = _NAME.search(part, 0, status.start())
+        number = len(answers) if name is None else int(name.group(1))
+        answers[number] = _answer(int(status.group(1)), part[status.end() :].partition(b"\r\n\r\n")[2])
     return [answers[number] for number in sorted(answers)] if set(answers) == set(range(len(answers))) else None
 
 
