@@ -2,7 +2,7 @@
 #include "support/engine.h"
 
 #define MOST 400
-#define SIZE (300 * KIB)
+#define SIZE (40 * KIB)
 
 static struct server server;
 static struct call calls[MOST];
@@ -136,7 +136,7 @@ static void test_not_before_it_knows(void) {
 static void test_the_twin_wins(void) {
     section("the twin's answer is used, the slow one is ended on the wire");
     uint64_t won = 0;
-    for (int round = 0; round < 5; ++round) {
+    for (int round = 0; round < 4; ++round) {
         struct cml_client *client = s_client(true);
         s_learn(client);
         s_serve(1, 0);
@@ -158,7 +158,7 @@ static void test_streams(void) {
     section("the same for a stream");
     uint8_t *room = malloc(SIZE);
     uint64_t won = 0;
-    for (int round = 0; round < 5; ++round) {
+    for (int round = 0; round < 4; ++round) {
         struct cml_client *client = s_client(true);
         s_learn(client);
         s_serve(1, 0);
@@ -262,7 +262,7 @@ static void test_many(void) {
     s_serve(0, 0);
     s_learn(client);
     atomic_store(&one_in, 10);
-    for (int round = 0; round < 5; ++round) {
+    for (int round = 0; round < 4; ++round) {
         for (int i = 0; i < MOST; ++i) { /* on both loops */
             s_submit(i, client, "/object");
         }
