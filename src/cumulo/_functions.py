@@ -6,15 +6,16 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ._operations.list import DEFAULT_CHUNK, ListStream
-from .store._base import DEFAULT_COALESCE, DEFAULT_PUT_CHUNK, DEFAULT_PUT_CONCURRENCY, ObjectStoreMethods
+from . import _defaults
 
 if TYPE_CHECKING:
     import asyncio
 
     from ._native import Bytes
+    from ._operations.list import ListStream
     from ._result import GetResult
     from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
+    from .store import ObjectStoreMethods
 
 
 def get(
@@ -62,7 +63,7 @@ def get_ranges(
     starts: Sequence[int],
     ends: Sequence[int] | None = None,
     lengths: Sequence[int] | None = None,
-    coalesce: int = DEFAULT_COALESCE,
+    coalesce: int = _defaults.COALESCE,
 ) -> builtins.list[Bytes]:
     """`get_ranges` of the store."""
     return store.get_ranges(path, starts=starts, ends=ends, lengths=lengths, coalesce=coalesce)
@@ -75,7 +76,7 @@ def get_ranges_async(
     starts: Sequence[int],
     ends: Sequence[int] | None = None,
     lengths: Sequence[int] | None = None,
-    coalesce: int = DEFAULT_COALESCE,
+    coalesce: int = _defaults.COALESCE,
 ) -> asyncio.Future[builtins.list[Bytes]]:
     """`get_ranges_async` of the store."""
     return store.get_ranges_async(path, starts=starts, ends=ends, lengths=lengths, coalesce=coalesce)
@@ -100,8 +101,8 @@ def put(
     tags: dict[str, str] | None = None,
     mode: PutMode | None = None,
     use_multipart: bool | None = None,
-    chunk_size: int = DEFAULT_PUT_CHUNK,
-    max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+    chunk_size: int = _defaults.PUT_CHUNK,
+    max_concurrency: int = _defaults.PUT_CONCURRENCY,
 ) -> PutResult:
     """`put` of the store."""
     return store.put(
@@ -125,8 +126,8 @@ def put_async(
     tags: dict[str, str] | None = None,
     mode: PutMode | None = None,
     use_multipart: bool | None = None,
-    chunk_size: int = DEFAULT_PUT_CHUNK,
-    max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+    chunk_size: int = _defaults.PUT_CHUNK,
+    max_concurrency: int = _defaults.PUT_CONCURRENCY,
 ) -> asyncio.Future[PutResult]:
     """`put_async` of the store."""
     return store.put_async(
@@ -176,7 +177,7 @@ def list(
     prefix: str | None = None,
     *,
     offset: str | None = None,
-    chunk_size: int = DEFAULT_CHUNK,
+    chunk_size: int = _defaults.LIST_CHUNK,
     return_arrow: bool = False,
 ) -> ListStream[builtins.list[ObjectMeta]]:
     """`list` of the store."""

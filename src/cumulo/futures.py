@@ -9,13 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from cumulo.store._base import (
-    DEFAULT_COALESCE,
-    DEFAULT_MANY_CONCURRENCY,
-    DEFAULT_PUT_CHUNK,
-    DEFAULT_PUT_CONCURRENCY,
-    ObjectStoreMethods,
-)
+from . import _defaults
 
 if TYPE_CHECKING:
     import os
@@ -25,7 +19,7 @@ if TYPE_CHECKING:
     from ._native import Bytes
     from ._result import GetResult
     from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
-
+    from .store import ObjectStoreMethods
 
 __all__ = [
     "copy",
@@ -86,7 +80,7 @@ def get_ranges(
     starts: Sequence[int],
     ends: Sequence[int] | None = None,
     lengths: Sequence[int] | None = None,
-    coalesce: int = DEFAULT_COALESCE,
+    coalesce: int = _defaults.COALESCE,
 ) -> Future[list[Bytes]]:
     """`get_ranges` of the store."""
     return store.futures.get_ranges(path, starts=starts, ends=ends, lengths=lengths, coalesce=coalesce)
@@ -106,8 +100,8 @@ def put(
     tags: dict[str, str] | None = None,
     mode: PutMode | None = None,
     use_multipart: bool | None = None,
-    chunk_size: int = DEFAULT_PUT_CHUNK,
-    max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+    chunk_size: int = _defaults.PUT_CHUNK,
+    max_concurrency: int = _defaults.PUT_CONCURRENCY,
 ) -> Future[PutResult]:
     """`put` of the store."""
     return store.futures.put(
@@ -126,7 +120,7 @@ def get_many(
     store: ObjectStoreMethods,
     items: Iterable[str | tuple[str, int, int]],
     *,
-    max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+    max_concurrency: int = _defaults.MANY_CONCURRENCY,
 ) -> FutureStream[GetItem]:
     """`get_many` of the store's futures: an iterator of them."""
     return store.futures.get_many(items, max_concurrency=max_concurrency)
@@ -139,8 +133,8 @@ def put_many(
     attributes: Attributes | None = None,
     tags: dict[str, str] | None = None,
     mode: PutMode | None = None,
-    chunk_size: int = DEFAULT_PUT_CHUNK,
-    max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+    chunk_size: int = _defaults.PUT_CHUNK,
+    max_concurrency: int = _defaults.MANY_CONCURRENCY,
 ) -> FutureStream[PutItem]:
     """`put_many` of the store's futures: an iterator of them."""
     return store.futures.put_many(

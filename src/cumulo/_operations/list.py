@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cumulo._types import ListResult, ObjectMeta
 
 T = TypeVar("T")
-DEFAULT_CHUNK = 50
 
 
 class Pages:

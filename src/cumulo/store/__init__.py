@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._base import ObjectStoreMethods
-
 if TYPE_CHECKING:
     from cumulo._config import (
         AzureAccessKey,
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     )
     from cumulo._many import FutureStream, GetItem, ManyStream, PutItem
 
+    from ._base import ObjectStoreMethods
     from .azure import AzureStore
     from .gcs import GCSStore
     from .local import LocalStore
@@ -54,6 +53,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ObjectStoreMethods": "cumulo.store._base",
     "AzureAccessKey": "cumulo._config",
     "AzureBearerToken": "cumulo._config",
     "AzureConfig": "cumulo._config",

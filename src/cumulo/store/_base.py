@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cumulo import _many
+from cumulo import _defaults, _many
 from cumulo._drivers import run_async, run_in_background, sync
 from cumulo._drivers.effects import Plan
 from cumulo._many import FutureStream, GetItem, ManyStream, OnError, PutItem
 from cumulo._operations import download, into, many, ranges
-from cumulo._operations.list import DEFAULT_CHUNK, ListStream, check_chunk_size, list_with_delimiter
+from cumulo._operations.list import ListStream, check_chunk_size, list_with_delimiter
 from cumulo._operations.parts import check_parts
 from cumulo._result import GetResult
 
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from cumulo._many import Content
     from cumulo._native import Bytes
     from cumulo._types import Attributes, Buffer, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
-
-DEFAULT_COALESCE = 1024 * 1024
-DEFAULT_PUT_CHUNK = 5 * 1024 * 1024
-DEFAULT_PUT_CONCURRENCY = 12
-DEFAULT_MANY_CONCURRENCY = 64
 
 
 class ObjectStoreMethods:
@@ -218,7 +213,7 @@ class ObjectStoreMethods:
         return run_async(self._plan_get_range_into(path, buffer, start, end, length))
 
     def get_ranges_into(
-        self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = DEFAULT_COALESCE
+        self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = _defaults.COALESCE
     ) -> list[int]:
         """Fill each buffer with the bytes from its start on; returns how many there were for each.
 
@@ -229,7 +224,7 @@ class ObjectStoreMethods:
         return sync.run(self._ranges_into_plan(path, buffers, starts, coalesce))
 
     def get_ranges_into_async(
-        self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = DEFAULT_COALESCE
+        self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = _defaults.COALESCE
     ) -> asyncio.Future[list[int]]:
         """`get_ranges_into`, awaited."""
         return run_async(self._ranges_into_plan(path, buffers, starts, coalesce))
@@ -319,7 +314,7 @@ class ObjectStoreMethods:
         starts: Sequence[int],
         ends: Sequence[int] | None = None,
         lengths: Sequence[int] | None = None,
-        coalesce: int = DEFAULT_COALESCE,
+        coalesce: int = _defaults.COALESCE,
     ) -> list[Bytes]:
         """Several ranges at once. Ranges at most `coalesce` bytes apart share a request; 0 merges nothing.
 
@@ -336,7 +331,7 @@ class ObjectStoreMethods:
         starts: Sequence[int],
         ends: Sequence[int] | None = None,
         lengths: Sequence[int] | None = None,
-        coalesce: int = DEFAULT_COALESCE,
+        coalesce: int = _defaults.COALESCE,
     ) -> asyncio.Future[list[Bytes]]:
         """`get_ranges`, awaited."""
         return run_async(self._ranges_plan(path, starts, ends, lengths, coalesce))
@@ -367,8 +362,8 @@ class ObjectStoreMethods:
         tags: dict[str, str] | None = None,
         mode: PutMode | None = None,
         use_multipart: bool | None = None,
-        chunk_size: int = DEFAULT_PUT_CHUNK,
-        max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+        chunk_size: int = _defaults.PUT_CHUNK,
+        max_concurrency: int = _defaults.PUT_CONCURRENCY,
     ) -> PutResult:
         """Write an object, all of it or not at all.
 
@@ -406,8 +401,8 @@ class ObjectStoreMethods:
         tags: dict[str, str] | None = None,
         mode: PutMode | None = None,
         use_multipart: bool | None = None,
-        chunk_size: int = DEFAULT_PUT_CHUNK,
-        max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+        chunk_size: int = _defaults.PUT_CHUNK,
+        max_concurrency: int = _defaults.PUT_CONCURRENCY,
     ) -> asyncio.Future[PutResult]:
         """`put`, awaited. `file` may also be an async iterator; other iterators and files are read in a thread."""
         return run_async(
@@ -423,7 +418,7 @@ class ObjectStoreMethods:
         self,
         items: Iterable[str | tuple[str, int, int]] | AsyncIterable[str | tuple[str, int, int]],
         *,
-        max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+        max_concurrency: int = _defaults.MANY_CONCURRENCY,
         ordered: bool = False,
         errors: OnError = "raise",
     ) -> ManyStream[GetItem]:
@@ -463,8 +458,8 @@ class ObjectStoreMethods:
         attributes: Attributes | None = None,
         tags: dict[str, str] | None = None,
         mode: PutMode | None = None,
-        chunk_size: int = DEFAULT_PUT_CHUNK,
-        max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+        chunk_size: int = _defaults.PUT_CHUNK,
+        max_concurrency: int = _defaults.MANY_CONCURRENCY,
         ordered: bool = False,
         errors: OnError = "raise",
     ) -> ManyStream[PutItem]:
@@ -502,7 +497,7 @@ class ObjectStoreMethods:
         def plan(path: str, content: Any) -> Plan[PutResult]:
             return self._plan_put(
                 path, content, attributes=attributes, tags=tags, mode=mode, use_multipart=None,
-                chunk_size=chunk_size, max_concurrency=DEFAULT_PUT_CONCURRENCY,
+                chunk_size=chunk_size, max_concurrency=_defaults.PUT_CONCURRENCY,
             )  # fmt: skip
 
         return plan
@@ -548,7 +543,7 @@ class ObjectStoreMethods:
         prefix: str | None = None,
         *,
         offset: str | None = None,
-        chunk_size: int = DEFAULT_CHUNK,
+        chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: bool = False,
     ) -> ListStream[list[ObjectMeta]]:
         """The objects below a prefix, recursively, in the provider's order, as a stream of lists.
@@ -568,7 +563,7 @@ class ObjectStoreMethods:
         prefix: str | None = None,
         *,
         offset: str | None = None,
-        chunk_size: int = DEFAULT_CHUNK,
+        chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: bool = False,
     ) -> ListStream[list[ObjectMeta]]:
         """The same as `list`: its stream can be read with `async for`."""
@@ -645,7 +640,7 @@ class StoreFutures:
         return run_in_background(self._store._plan_get_range_into(path, buffer, start, end, length))
 
     def get_ranges_into(
-        self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = DEFAULT_COALESCE
+        self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = _defaults.COALESCE
     ) -> Future[list[int]]:
         """`ObjectStoreMethods.get_ranges_into`."""
         return run_in_background(self._store._ranges_into_plan(path, buffers, starts, coalesce))
@@ -680,7 +675,7 @@ class StoreFutures:
         starts: Sequence[int],
         ends: Sequence[int] | None = None,
         lengths: Sequence[int] | None = None,
-        coalesce: int = DEFAULT_COALESCE,
+        coalesce: int = _defaults.COALESCE,
     ) -> Future[list[Bytes]]:
         """`ObjectStoreMethods.get_ranges`."""
         return run_in_background(self._store._ranges_plan(path, starts, ends, lengths, coalesce))
@@ -698,8 +693,8 @@ class StoreFutures:
         tags: dict[str, str] | None = None,
         mode: PutMode | None = None,
         use_multipart: bool | None = None,
-        chunk_size: int = DEFAULT_PUT_CHUNK,
-        max_concurrency: int = DEFAULT_PUT_CONCURRENCY,
+        chunk_size: int = _defaults.PUT_CHUNK,
+        max_concurrency: int = _defaults.PUT_CONCURRENCY,
     ) -> Future[PutResult]:
         """`ObjectStoreMethods.put`."""
         return run_in_background(
@@ -713,7 +708,7 @@ class StoreFutures:
         self,
         items: Iterable[str | tuple[str, int, int]],
         *,
-        max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+        max_concurrency: int = _defaults.MANY_CONCURRENCY,
     ) -> FutureStream[GetItem]:
         """A future for each item, in their order, from an iterator that waits while `max_concurrency` are under way.
 
@@ -737,8 +732,8 @@ class StoreFutures:
         attributes: Attributes | None = None,
         tags: dict[str, str] | None = None,
         mode: PutMode | None = None,
-        chunk_size: int = DEFAULT_PUT_CHUNK,
-        max_concurrency: int = DEFAULT_MANY_CONCURRENCY,
+        chunk_size: int = _defaults.PUT_CHUNK,
+        max_concurrency: int = _defaults.MANY_CONCURRENCY,
     ) -> FutureStream[PutItem]:
         """A future for each item, as `get_many` gives them; arguments are those of `ObjectStoreMethods.put_many`."""
         _many.check(max_concurrency, "return", items)
