@@ -326,7 +326,8 @@ cdef bint _says_url_ahead(cml_xml xml) noexcept:
 
 
 cdef size_t _unquote(const char *text, size_t length, char *out, bint plus) noexcept nogil:
-    # As urllib.parse.unquote_plus (without `plus`: unquote), on bytes. May work in place: it never writes more than it has read.
+    # As urllib.parse.unquote_plus (without `plus`: unquote), on bytes. May work in place: it never writes more than it
+    # has read.
     cdef size_t i = 0, written = 0
     cdef int high, low
     while i < length:
