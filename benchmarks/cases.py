@@ -97,6 +97,22 @@ _CASES = [
     Case("put-1gib-file", "put 1 GiB from a file", writes.put_file, Target(wall=1.0, cpu=0.5)),
     Case("put-1gib-file-tls", "put 1 GiB from a file over TLS", partial(writes.put_file, tls=True), Target(1.0, 0.67)),
     Case("list-100k", "list 100,000 objects, five times", reads.list_objects, Target(wall=1.3, cpu=1.0)),
+    Case(
+        "gcs-ranges",
+        "GCS: 16 KiB ranges, asyncio, 64 in flight",
+        partial(reads.ranges_asyncio, gcs=True),
+        Target(wall=2.5, cpu=3.0),
+    ),
+    Case("gcs-get-1gib", "GCS: 1 GiB get().bytes()", partial(reads.big_bytes, gcs=True), Target(2.0, 2.0), 1024),
+    Case(
+        "gcs-put-16kib",
+        "GCS: put 16 KiB, asyncio, 64 in flight",
+        partial(writes.put_asyncio, gcs=True),
+        Target(1.5, 2.0),
+    ),
+    Case(
+        "gcs-list-100k", "GCS: list 100,000 objects", partial(reads.list_objects, gcs=True), Target(wall=1.0, cpu=1.0)
+    ),
     Case("memory-gets", "20,000 gets of 16 KiB", memory.small_gets, max_growth_mib=4.0),
     Case("memory-streams", "200 streams dropped half-read", memory.dropped_streams, max_growth_mib=16.0),
     Case(

@@ -34,10 +34,16 @@ Range = tuple[str, int]
 
 
 def ranges_asyncio(
-    library: Library, origin: Origin, *, signed: bool = False, uvloop: bool = False, tls: bool = False
+    library: Library,
+    origin: Origin,
+    *,
+    signed: bool = False,
+    uvloop: bool = False,
+    tls: bool = False,
+    gcs: bool = False,
 ) -> Workload:
     """16 KiB ranges at arbitrary offsets of a few large files, 64 in flight on one event loop."""
-    store = open_store(library, origin, signed=signed, tls=tls)
+    store = open_store(library, origin, signed=signed, tls=tls, gcs=gcs)
     loop = Loop(uvloop=uvloop)
     ranges = _random_ranges(RANGES)
 
@@ -187,9 +193,10 @@ def big_bytes(
     tls: bool = False,
     capped: bool = False,
     first: bool = False,
+    gcs: bool = False,
 ) -> Workload:
     """The large object, or its first `size` bytes, as one ``bytes()``; ``first``: the first large body of a process."""
-    store = open_store(library, origin, tls=tls, capped=capped)
+    store = open_store(library, origin, tls=tls, capped=capped, gcs=gcs)
     # Kept until compared: freeing it is the program's business and not part of the read.
     received: list[Any] = []
 
@@ -263,9 +270,9 @@ def _get_start(library: Library, store: Any, size: int) -> Any:
     return library.get(store, content.BIG_KEY, options={"range": (0, size)})
 
 
-def list_objects(library: Library, origin: Origin) -> Workload:
+def list_objects(library: Library, origin: Origin, *, gcs: bool = False) -> Workload:
     """All of 100,000 objects, in pages of 1,000."""
-    store = open_store(library, origin, bucket=content.LISTING_BUCKET)
+    store = open_store(library, origin, bucket=content.LISTING_BUCKET, gcs=gcs)
     count = content.LIST_PAGES * content.KEYS_PER_PAGE
 
     def list_once() -> tuple[int, int]:

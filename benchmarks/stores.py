@@ -17,10 +17,12 @@ def open_store(
     signed: bool = False,
     tls: bool = False,
     capped: bool = False,
+    gcs: bool = False,
 ) -> Any:
     """A store on the origin, with every setting that is not about reaching it left at its default.
 
-    `capped`: on the port where each connection is held to `nginx.LIMIT_RATE`.
+    `capped`: on the port where each connection is held to `nginx.LIMIT_RATE`. `gcs`: as a bucket of Cloud Storage, with
+    a token in each request; the origin answers what its XML API would.
     """
     credentials: dict[str, Any] = {"skip_signature": True}
     if signed:
@@ -29,6 +31,8 @@ def open_store(
     url = origin.tls_url if tls else origin.limited_url if capped else origin.url
     if url is None:
         raise CheckError("the origin has no TLS port: the openssl command is needed to make its certificate")
+    if gcs:
+        return library.store.GCSStore(bucket, base_url=url, bearer_token="token", client_options=client_options)
     return library.store.S3Store(
         bucket,
         endpoint=url,

@@ -56,9 +56,9 @@ class PutLog:
         return [int(whole if body == b"-" else body) for body, whole in stored]
 
 
-def put_asyncio(library: Library, origin: Origin, *, signed: bool = True) -> Workload:
+def put_asyncio(library: Library, origin: Origin, *, signed: bool = True, gcs: bool = False) -> Workload:
     """16 KiB puts, 64 in flight on one event loop."""
-    store = open_store(library, origin, bucket=content.SINK_BUCKET, signed=signed)
+    store = open_store(library, origin, bucket=content.SINK_BUCKET, signed=signed, gcs=gcs)
     loop = Loop()
     log = PutLog(Path(origin.put_log))
     body = content.read_range(origin.files, content.SMALL_KEY, 0, PUT_SIZE)
