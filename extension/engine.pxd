@@ -79,7 +79,8 @@ cdef extern from "engine/engine.h" nogil:
         size_t value_len
 
     enum cml_auth:
-        CML_AUTH_SIGV4, CML_AUTH_S3EXPRESS, CML_AUTH_BEARER, CML_AUTH_SHARED_KEY, CML_AUTH_QUERY, CML_AUTH_AZURE
+        CML_AUTH_SIGV4, CML_AUTH_S3EXPRESS, CML_AUTH_BEARER, CML_AUTH_SHARED_KEY, CML_AUTH_QUERY, CML_AUTH_AZURE, \
+            CML_AUTH_HEADERS
     struct cml_client_options:
         const char *key
         const char *pace_key
@@ -140,7 +141,8 @@ cdef extern from "engine/engine.h" nogil:
     enum cml_sink:
         CML_SINK_COLLECT, CML_SINK_BUFFER, CML_SINK_STREAM
     enum:
-        CML_FLAG_ANNOUNCE_HEADERS, CML_FLAG_ERROR_IN_200, CML_FLAG_VERIFY, CML_FLAG_UNSIGNED, CML_FLAG_CLEAN_UP
+        CML_FLAG_ANNOUNCE_HEADERS, CML_FLAG_ERROR_IN_200, CML_FLAG_VERIFY, CML_FLAG_UNSIGNED, CML_FLAG_CLEAN_UP, \
+            CML_FLAG_CUT
     cml_request *cml_request_new(cml_client *client, const char *method, const char *path, size_t path_len)
     void cml_request_add_header(cml_request *request, const char *name, size_t name_len, const char *value,
                                 size_t value_len)

@@ -25,6 +25,7 @@ from .servers.fixtures import (  # noqa: F401 - importing a fixture is what make
     rclone,
     s3_server,
     swift,
+    webdav,
 )
 
 LEAK_GRACE_S = 10.0  # a bound for a loaded machine; what leaks stays for ever

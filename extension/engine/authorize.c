@@ -49,6 +49,24 @@ static int s_query(struct aws_http_message *message, struct aws_byte_cursor quer
     return result;
 }
 
+/* Checked when they were published: no line is without a colon. */
+static int s_lines(struct aws_http_message *message, struct aws_byte_cursor lines) {
+    struct aws_byte_cursor line = {0};
+    int result = AWS_OP_SUCCESS;
+    while (result == AWS_OP_SUCCESS && aws_byte_cursor_next_split(&lines, '\n', &line)) {
+        const uint8_t *colon = line.len > 0 ? memchr(line.ptr, ':', line.len) : NULL;
+        if (colon != NULL) {
+            size_t name_len = (size_t)(colon - line.ptr);
+            struct aws_http_header header = {
+                .name = aws_byte_cursor_from_array(line.ptr, name_len),
+                .value = aws_byte_cursor_from_array(colon + 1, line.len - name_len - 1),
+            };
+            result = aws_http_message_add_header(message, header);
+        }
+    }
+    return result;
+}
+
 /* ---- SharedKey ---- */
 
 struct s_pair {
@@ -234,6 +252,8 @@ int cml_authorize(struct cml_request *request, struct aws_http_message *message,
             return s_bearer(message, aws_credentials_get_session_token(credentials));
         case CML_AUTH_QUERY:
             return s_query(message, aws_credentials_get_session_token(credentials));
+        case CML_AUTH_HEADERS:
+            return s_lines(message, aws_credentials_get_session_token(credentials));
         case CML_AUTH_SHARED_KEY:
             return s_shared_key(request, message, aws_credentials_get_access_key_id(credentials),
                                 aws_credentials_get_secret_access_key(credentials));

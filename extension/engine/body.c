@@ -201,6 +201,7 @@ bool cml_body_restart(struct cml_request *request) {
 
 void cml_body_finish(struct cml_request *request) {
     if (request->piece_count > 0 && request->pieces[request->piece_head].filled > 0) {
+        request->piece_head = (request->piece_head + 1) % request->piece_slots; /* it is done once, whatever is fed yet */
         request->piece_count--;
         request->pieces_done++;
     }

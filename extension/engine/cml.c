@@ -4,8 +4,8 @@
 
 static const char *const s_error_names[CML_ERR_COUNT] = {
     "ok", "cancelled", "connect", "dns", "tls", "proxy", "connect_timeout", "stall_timeout", "total_timeout", "reset",
-    "truncated", "protocol", "no_length", "wrong_range", "too_large", "changed", "checksum", "status", "credentials",
-    "body_read", "file", "resources", "shutdown", "internal",
+    "truncated", "protocol", "no_length", "wrong_range", "behind_end", "too_large", "changed", "checksum", "status",
+    "credentials", "body_read", "file", "resources", "shutdown", "internal",
 };
 
 static atomic_llong s_live[CML_LIVE_KINDS];

@@ -27,6 +27,7 @@ enum cml_error {
     CML_ERR_PROTOCOL,        /* not HTTP as RFC 9112 has it */
     CML_ERR_NO_LENGTH,       /* a body with neither length nor chunked coding: its end cannot be known */
     CML_ERR_WRONG_RANGE,     /* the answer holds other bytes than those asked for */
+    CML_ERR_BEHIND_END,      /* the range begins where the object has ended */
     CML_ERR_TOO_LARGE,       /* more body than the destination holds */
     CML_ERR_CHANGED,         /* the object was replaced between two requests for it */
     CML_ERR_CHECKSUM,        /* the body does not match the checksum sent with it */

@@ -61,7 +61,8 @@ enum cml_auth {
     CML_AUTH_BEARER,     /* the token, as it is */
     CML_AUTH_SHARED_KEY, /* Azure Storage: the account's name and its key in base64 */
     CML_AUTH_QUERY,      /* the token is a query (a SAS) that goes behind each path */
-    CML_AUTH_AZURE       /* as the access key's id says: "-" as BEARER, "?" as QUERY, an account's name as SHARED_KEY */
+    CML_AUTH_AZURE,      /* as the access key's id says: "-" as BEARER, "?" as QUERY, an account's name as SHARED_KEY */
+    CML_AUTH_HEADERS     /* the token is whole headers: lines of "name:value" */
 };
 
 struct cml_client_options {
@@ -140,7 +141,8 @@ enum cml_flags {
     CML_FLAG_ERROR_IN_200 = 2,       /* S3 answers copy and complete with 200 and an <Error> */
     CML_FLAG_VERIFY = 4,             /* check the body against a checksum the server sent */
     CML_FLAG_UNSIGNED = 8,           /* do not sign although the client does */
-    CML_FLAG_CLEAN_UP = 16           /* an exit waits for it a little: it takes back what was begun at a server */
+    CML_FLAG_CLEAN_UP = 16,          /* an exit waits for it a little: it takes back what was begun at a server */
+    CML_FLAG_CUT = 32                /* a range may be cut out of the whole object, where a server knows no Range */
 };
 
 /* path: what follows the authority, percent-encoded, query included. method: a token. Both are copied. */

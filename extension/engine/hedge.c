@@ -122,7 +122,7 @@ static struct cml_request *s_clone(const struct cml_request *request) {
     }
     cml_request_set_range(twin, request->range, request->range_from, request->range_to);
     cml_request_set_sink(twin, request->sink, 0);
-    cml_request_set_flags(twin, request->flags & CML_FLAG_UNSIGNED);
+    cml_request_set_flags(twin, request->flags & (CML_FLAG_UNSIGNED | CML_FLAG_CUT));
     twin->total_ns = request->total_ns;
     twin->shard = request->shard;
     twin->is_twin = true;

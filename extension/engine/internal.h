@@ -239,7 +239,7 @@ struct cml_piece {
     size_t capacity, filled;
 };
 
-enum cml_after_abort { CML_THEN_RETRY, CML_THEN_FAIL, CML_THEN_PARK };
+enum cml_after_abort { CML_THEN_RETRY, CML_THEN_FAIL, CML_THEN_PARK }; /* FAIL: end, with pending_error or well */
 
 /* What a stream's callbacks have: which request it is of. It holds a reference on that; hedging may exchange two. */
 struct cml_wire {
@@ -259,7 +259,7 @@ struct cml_request {
         uint32_t name, name_len, value, value_len; /* offsets in the arena */
     } *headers;
     uint32_t header_count, header_cap;
-    char method[8];
+    char method[16];
     bool is_head;
     enum cml_sink sink;
     uint32_t flags;
@@ -315,7 +315,8 @@ struct cml_request {
     bool window_flow;             /* the connection has flow control */
     uint64_t attempt_base;        /* received when this attempt began */
     uint64_t window_credited;     /* room turned into window in this attempt */
-    uint64_t attempt_received, skip; /* body bytes of this attempt; bytes of it to drop because we have them */
+    uint64_t attempt_received, skip; /* body bytes of this attempt; bytes of it to drop, which nobody asked for */
+    uint64_t wanted; /* how many are to be kept after those; UINT64_MAX for all */
     struct cml_sum sum;
     uint64_t marked_digest;       /* of the body's bytes before digest_mark */
     bool sum_whole;               /* to be compared with what the server sent */

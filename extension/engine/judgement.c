@@ -100,6 +100,9 @@ static bool s_is_another_object(const struct cml_request *request) {
 /* Between two answers to the same request. */
 static bool s_is_of_another_size(const struct cml_request *request) {
     const struct cml_response *was = &request->response, *is = &request->current;
+    if (was->has_range && is->has_range) { /* one of the two may be cut out of a whole object */
+        return was->total != is->total || was->range_end - was->range_start != is->range_end - is->range_start;
+    }
     return was->content_length != is->content_length || was->has_range != is->has_range || was->total != is->total;
 }
 
@@ -117,7 +120,55 @@ static int s_check_resumed(struct cml_request *request) {
     /* A server that ignores Range sends all of it again: what is known already is skipped. */
     if (got->status == 200 && got->content_length >= 0 && (uint64_t)got->content_length >= end) {
         request->skip = start + request->received;
+        request->wanted = end - request->skip;
         return CML_OK;
+    }
+    return CML_ERR_WRONG_RANGE;
+}
+
+/* A server that knows no Range (RFC 9110 14.2 lets it ignore the header) sends the whole object: what was asked for is
+ * cut out of it, and the response is as if it had sent just that. */
+static int s_cut(struct cml_request *request) {
+    struct cml_response *got = &request->current;
+    uint64_t total = (uint64_t)got->content_length, start = request->range_from, end = total;
+    if (request->range == CML_RANGE_BOUNDED) {
+        end = s_min(request->range_to, total);
+    } else if (request->range == CML_RANGE_SUFFIX) {
+        start = total - s_min(request->range_to, total);
+    }
+    if (start >= total) {
+        return CML_ERR_BEHIND_END;
+    }
+    got->has_range = true;
+    got->range_start = start;
+    got->range_end = end;
+    got->total = total;
+    request->skip = start;
+    request->wanted = end - start;
+    return CML_OK;
+}
+
+/* The same where the object's length shows at its end only. A stream is left whole: who reads it sees that by the
+ * status, and that there is no range. */
+static int s_cut_chunked(struct cml_request *request) {
+    if (request->sink == CML_SINK_STREAM) {
+        return CML_OK;
+    }
+    if (request->range != CML_RANGE_BOUNDED) {
+        return CML_ERR_WRONG_RANGE;
+    }
+    request->skip = request->range_from;
+    request->wanted = request->range_to - request->range_from;
+    return CML_OK;
+}
+
+static int s_check_range(struct cml_request *request) {
+    const struct cml_response *got = &request->current;
+    if (s_range_is_right(request, got)) {
+        return CML_OK;
+    }
+    if (got->status == 200 && (request->flags & CML_FLAG_CUT)) {
+        return got->chunked ? s_cut_chunked(request) : s_cut(request);
     }
     return CML_ERR_WRONG_RANGE;
 }
@@ -141,13 +192,13 @@ int cml_check_headers(struct cml_request *request) {
     if (request->committed && request->received > 0) {
         return s_check_resumed(request);
     }
+    int error = request->range != CML_RANGE_NONE ? s_check_range(request)
+                : got->status == 206             ? CML_ERR_WRONG_RANGE
+                                                 : CML_OK;
     if (request->committed && (s_is_another_object(request) || s_is_of_another_size(request))) {
         return CML_ERR_CHANGED; /* the consumer has seen the headers of the first */
     }
-    if (request->range != CML_RANGE_NONE) {
-        return s_range_is_right(request, got) ? CML_OK : CML_ERR_WRONG_RANGE;
-    }
-    return got->status == 206 ? CML_ERR_WRONG_RANGE : CML_OK;
+    return error;
 }
 
 /* ---- the end of an attempt ---- */
@@ -187,6 +238,9 @@ int cml_check_end(struct cml_request *request) {
     int error = s_error_of_length(request);
     if (error != CML_OK) {
         return error;
+    }
+    if (request->wanted != UINT64_MAX && request->wanted > 0 && request->received == 0) {
+        return CML_ERR_BEHIND_END; /* the whole object came, and did not reach so far */
     }
     if (s_says_error_in_200(request)) {
         return CML_ERR_STATUS;
@@ -246,6 +300,9 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     }
     if (error == CML_ERR_WRONG_RANGE && request->current.status == 200 && request->failures > 0) {
         return false; /* said twice: this server ignores Range */
+    }
+    if (error == CML_ERR_NO_LENGTH && request->failures > 0) {
+        return false; /* said twice: it is how this server answers */
     }
     bool heals = error == CML_ERR_STATUS
                      ? cml_status_is_retryable(&request->current, request->error_body, request->error_len)

@@ -129,6 +129,7 @@ static void s_begin_attempt(struct cml_request *request) {
     request->error_len = 0;
     request->attempt_base = request->received;
     request->attempt_received = request->skip = 0;
+    request->wanted = UINT64_MAX;
     request->window_credited = 0;
     request->progress_ns = request->probed_ns = cml_now_ns();
     request->unsent = -1;
@@ -202,6 +203,9 @@ static void s_commit(struct cml_request *request) {
         request->current.range_start = request->response.range_start;
         request->current.range_end = request->response.range_end;
         request->current.chunked = request->response.chunked;
+        if (request->wanted != UINT64_MAX && request->response.has_range) { /* cut out of more */
+            request->response.content_length = (int64_t)request->wanted;
+        }
         request->committed = true;
     }
     if (!request->is_head) {
@@ -309,12 +313,44 @@ static void s_judge(struct cml_request *request) {
 
 /* Skipped bytes do not count: their window was opened again as they came. */
 static void s_pause_if_full(struct cml_request *request) {
-    bool more_to_come = request->current.chunked ||
-                        request->attempt_received < (uint64_t)request->current.content_length;
+    bool more_to_come = request->wanted > 0 && (request->current.chunked || request->attempt_received <
+                                                                                (uint64_t)request->current.content_length);
     if (request->sink == CML_SINK_STREAM && more_to_come &&
         request->received - request->attempt_base >= CML_SPILL_BYTES + request->window_credited) {
         cml_dispatch(request, CML_ON_FULL);
     }
+}
+
+/* Takes off the bytes that nobody asked for, before those that are wanted and after them. */
+static void s_cut_out(struct cml_request *request, const uint8_t **data, size_t *length) {
+    size_t before = request->skip < *length ? (size_t)request->skip : *length;
+    request->skip -= before;
+    *data += before;
+    *length -= before;
+    size_t after = 0;
+    if (request->wanted != UINT64_MAX) {
+        after = *length > request->wanted ? *length - (size_t)request->wanted : 0;
+        *length -= after;
+        request->wanted -= *length;
+    }
+    if (before + after > 0) {
+        cml_transport_open_window(request, before + after);
+    }
+}
+
+/* All that was wanted is here: a short rest comes and is dropped, which keeps the connection; a long one is cut off. */
+static void s_stop_if_enough(struct cml_request *request) {
+    bool is_known = !request->current.chunked && request->current.content_length >= 0;
+    uint64_t rest = is_known ? (uint64_t)request->current.content_length - request->attempt_received : UINT64_MAX;
+    if (request->wanted > 0) {
+        return;
+    }
+    if (rest <= CML_SPILL_BYTES) {
+        cml_transport_open_window(request, rest); /* whether the consumer has taken what it wanted or not */
+        return;
+    }
+    cml_request_note(request, CML_OK, 0);
+    s_abort(request, CML_DELIVER, CML_THEN_FAIL);
 }
 
 static void s_deliver(struct cml_request *request, const uint8_t *data, size_t length) {
@@ -325,13 +361,7 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
         s_check_early_error(request);
         return;
     }
-    if (request->skip > 0) {
-        size_t drop = request->skip < length ? (size_t)request->skip : length;
-        request->skip -= drop;
-        data += drop;
-        length -= drop;
-        cml_transport_open_window(request, drop);
-    }
+    s_cut_out(request, &data, &length);
     if (length == 0) {
         return;
     }
@@ -346,7 +376,10 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
     if (filled && request->sink == CML_SINK_STREAM) {
         cml_request_announce(request);
     }
-    s_pause_if_full(request);
+    s_stop_if_enough(request);
+    if (request->state != CML_ABORTING) {
+        s_pause_if_full(request);
+    }
 }
 
 void cml_request_on_data(struct cml_request *request, const uint8_t *data, size_t length) {

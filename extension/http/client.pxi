@@ -4,11 +4,13 @@ cdef class Client:
     cdef cml_client *c
     cdef readonly uint64_t generation
     cdef readonly bytes base  # what comes before a key in a request's path, percent-encoded
+    cdef readonly bytes query  # what comes after it: empty, or from the question mark on
+    cdef readonly bint cuts  # whether `get_range` may cut a range out of the whole object (see CML_FLAG_CUT)
     cdef readonly Credentials credentials  # kept: the refresher has to find it as long as requests ask it
 
-    def __cinit__(self, *, key, pace_key=None, host, port, tls, host_header, base=b"/", headers=(), tls_verify=True,
-                  ca_pem=None, proxy_host=None, proxy_port=0, proxy_tls=False, proxy_ca_pem=None, proxy_user=None,
-                  proxy_password=None,
+    def __cinit__(self, *, key, pace_key=None, host, port, tls, host_header, base=b"/", query=b"", cuts=False,
+                  headers=(), tls_verify=True, ca_pem=None, proxy_host=None, proxy_port=0, proxy_tls=False,
+                  proxy_ca_pem=None, proxy_user=None, proxy_password=None,
                   max_connections, max_idle=0xFFFFFFFF, bint in_order=False, connect_timeout_ms, idle_timeout_ms,
                   stall_timeout_ms, total_timeout_ms,
                   bint hedge=False, max_retries, retry_timeout_ms, backoff_init_ms, backoff_max_ms, backoff_base,
@@ -55,6 +57,8 @@ cdef class Client:
             credentials.check_generation()
             options.credentials = credentials.c
         self.base = base
+        self.query = query
+        self.cuts = cuts
         self.generation = cml_runtime_generation()
         self.make(&options, list(headers), kept)
 
@@ -102,7 +106,7 @@ cdef class Client:
 cdef cml_auth _auth(str name) except *:
     names = {"sigv4": CML_AUTH_SIGV4, "s3express": CML_AUTH_S3EXPRESS, "bearer": CML_AUTH_BEARER,
              "sharedkey": CML_AUTH_SHARED_KEY, "query": CML_AUTH_QUERY,
-             "azure": CML_AUTH_AZURE}
+             "azure": CML_AUTH_AZURE, "headers": CML_AUTH_HEADERS}
     return names[name]
 
 

@@ -34,8 +34,8 @@ cdef class Request:
 
     def __cinit__(self, Client client not None, str method not None, bytes path not None, headers=None, *,
                   context=None, range=None, sink="collect", bint announce_headers=False, bint error_in_200=False,
-                  bint verify=False, bint unsigned=False, bint clean_up=False, double timeout_s=0, body=None, file=None,
-                  uint64_t collect_limit=64 << 20, str digest=None):
+                  bint verify=False, bint unsigned=False, bint clean_up=False, bint cut=False, double timeout_s=0,
+                  body=None, file=None, uint64_t collect_limit=64 << 20, str digest=None):
         self.client = client
         self.context = context
         self.generation = client.generation
@@ -51,7 +51,7 @@ cdef class Request:
         cml_request_set_flags(self.c, (
             (CML_FLAG_ANNOUNCE_HEADERS if announce_headers else 0) | (CML_FLAG_ERROR_IN_200 if error_in_200 else 0)
             | (CML_FLAG_VERIFY if verify else 0) | (CML_FLAG_UNSIGNED if unsigned else 0)
-            | (CML_FLAG_CLEAN_UP if clean_up else 0)))
+            | (CML_FLAG_CLEAN_UP if clean_up else 0) | (CML_FLAG_CUT if cut else 0)))
         cml_request_set_sink(self.c, CML_SINK_STREAM if sink == "stream" else
                              CML_SINK_BUFFER if sink == "buffer" else CML_SINK_COLLECT, collect_limit)
         if digest is not None and not cml_request_set_digest(self.c, digest.encode("ascii")):
@@ -491,7 +491,9 @@ cdef class Request:
         if progress.error == CML_OK:
             future.set_result(self.take_target())
         else:
-            future.set_exception(_make_error(self))
+            error = _make_error(self)
+            if getattr(error, "take_over", None) is None or not error.take_over(future):
+                future.set_exception(error)
 
 
 cdef _view(cml_response_view *view):
@@ -503,7 +505,9 @@ cdef _view(cml_response_view *view):
         at += strlen(view.headers + at) + 1
         value = (<bytes>(view.headers + at)).decode("utf-8", "surrogateescape")
         at += strlen(view.headers + at) + 1
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if name in headers:  # cookies can't be told apart by commas (RFC 6265 3)
+            value = f"{headers[name]}\n{value}" if name == "set-cookie" else f"{headers[name]}, {value}"
+        headers[name] = value
     return (view.status, headers, None if view.content_length < 0 else view.content_length,
             (view.range_start, view.range_end, view.total) if view.has_range else None)
 
@@ -537,7 +541,8 @@ cdef Request _range_request(Client client, str key, uint64_t start, uint64_t end
     cdef Request request
     if client.generation != cml_runtime_generation():
         raise RuntimeError("this client was made before a fork")
-    request = Request(client, "GET", _path(client.base, key), context=context, sink="buffer")
+    request = Request(client, "GET", _path(client.base, key) + client.query, context=context, sink="buffer",
+                      cut=client.cuts)
     cml_request_set_range(request.c, CML_RANGE_BOUNDED, start, end)
     request.feed_target(end - start)
     return request

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import exceptions as e
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._config.http import HTTPTarget
+    from ._drivers.effects import Plan
     from ._native import Bytes, Request
+    from ._redirected import Redirected
 
 ERROR_TEXT_LENGTH = 300
 
@@ -25,6 +30,10 @@ class Context(NamedTuple):
     operation: str
     path: str
     create: bool = False
+    target: HTTPTarget | None = None
+    """Where the request goes, of stores that go to more places than one."""
+    redo: Callable[[Redirected], Plan[Any]] | None = None
+    """The same call once more, after a redirect; for a request that no plan waits for."""
 
 
 _BY_ENGINE: dict[str, tuple[type[e.BaseError], str]] = {
@@ -43,6 +52,7 @@ _BY_ENGINE: dict[str, tuple[type[e.BaseError], str]] = {
     "protocol": (e.GenericError, "the answer of {host} is not valid HTTP/1.1"),
     "no_length": (e.GenericError, "the response has neither Content-Length nor chunked coding: its end can't be known"),
     "wrong_range": (e.GenericError, "the server answered with other bytes than those asked for"),
+    "behind_end": (e.RangeNotSatisfiableError, "the range begins where the object has ended"),
     "too_large": (e.GenericError, "the response is larger than what was asked for"),
     "changed": (e.ObjectChangedError, "the object was replaced while it was read"),
     "checksum": (e.ChecksumError, "the body does not match the checksum sent with it, twice in a row"),
@@ -66,6 +76,14 @@ _BY_STATUS: dict[int, type[e.BaseError]] = {
     416: e.RangeNotSatisfiableError,
     429: e.ThrottledError,
     501: e.NotSupportedError,
+}
+
+# What HTTP (RFC 9110) and WebDAV (RFC 4918) add, where there is no code that says more.
+_HTTP_BY_STATUS: dict[int, type[e.BaseError]] = {
+    405: e.NotSupportedError,
+    407: e.PermissionDeniedError,
+    423: e.PermissionDeniedError,
+    428: e.PreconditionError,
 }
 
 _BY_CODE: dict[str, type[e.BaseError]] = {
@@ -210,9 +228,16 @@ def _of_status(request: Request, context: Context) -> e.BaseError:
     kind = _kind(status, code, context)
     details = _details(context, request)
     details.update(status=status, code=code, body=body, request_id=_request_id(headers, body))
-    return kind(
-        _told(context, _status_message(context, status, code, text, headers, body), request.attempts), **details
-    )
+    told = _told(context, _status_message(context, status, code, text, headers, body), request.attempts)
+    if status in (301, 302, 303, 307, 308) and "location" in headers and _is_http(context):
+        from ._redirected import Redirected
+
+        return Redirected(told, location=headers["location"], request=request, **details)
+    return kind(told, **details)
+
+
+def _is_http(context: Context) -> bool:
+    return getattr(context.store, "_kind", None) == "http"
 
 
 def of_document(request: Request, context: Context, code: str, message: str, status: int | None = None) -> e.BaseError:
@@ -232,6 +257,8 @@ def _kind(status: int, code: str | None, context: Context) -> type[e.BaseError]:
     by_code = _AZURE_BY_CODE if _is_azure(context) else _BY_CODE
     if code in by_code:
         return by_code[code]
+    if status in _HTTP_BY_STATUS and _is_http(context):
+        return _HTTP_BY_STATUS[status]
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     return e.ServerError if status >= 500 else e.GenericError
@@ -259,7 +286,7 @@ def _status_message(
     if region and status in (301, 307, 400):
         parts.append(f"the bucket is in region {region!r}")
     elif location := headers.get("location"):
-        parts.append(f"redirected to {location}, which is not followed")
+        parts.append(f"redirected to {location.partition('?')[0]}, which is not followed")
     if hint := _hint(code, context):
         parts.append(hint)
     return ": ".join(parts)
@@ -285,6 +312,8 @@ def _request_id(headers: dict[str, str], body: bytes) -> str | None:
 
 
 def _host(context: Context) -> str:
+    if context.target is not None:
+        return f"{context.target.host}:{context.target.port}"
     return str(getattr(context.store, "_host", "the server"))
 
 

@@ -61,6 +61,16 @@ class Keys:
         return self.prefix + plain if self.raw else f"{self.prefix}/{plain}"
 
 
+class URLKeys(Keys):
+    """The rule of a store below a URL. Servers resolve `.` and `..`, and so out of that URL: these are refused."""
+
+    def key(self, path: str) -> str:
+        key = super().key(path)
+        if "." in key and not {".", ".."}.isdisjoint(key.split("/")):
+            raise InvalidPathError(f"{path!r}: a path can't have segments '.' or '..' in a URL", path=path)
+        return key
+
+
 def _trimmed(path: str) -> str:
     path = path.removeprefix("/")
     return path.removesuffix("/")

@@ -194,6 +194,8 @@ class Client:
         tls: bool,
         host_header: str | bytes,
         base: bytes = b"/",
+        query: bytes = b"",
+        cuts: bool = False,
         headers: _Headers = (),
         tls_verify: bool = True,
         ca_pem: str | bytes | None = None,
@@ -227,6 +229,10 @@ class Client:
     @property
     def base(self) -> bytes: ...
     @property
+    def query(self) -> bytes: ...
+    @property
+    def cuts(self) -> bool: ...
+    @property
     def credentials(self) -> Credentials | None: ...
     def stats(self) -> dict[str, int]: ...
 
@@ -254,6 +260,7 @@ class Request:
         verify: bool = False,
         unsigned: bool = False,
         clean_up: bool = False,
+        cut: bool = False,
         timeout_s: float = 0,
         body: Buffer | None = None,
         file: _File | None = None,

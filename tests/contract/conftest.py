@@ -1,4 +1,7 @@
-"""`store`: each test runs on every store: S3 servers, memory and the local disk. `call`: in each of the three ways."""
+"""`store`: each test runs on every store: S3 servers, a WebDAV server, memory and the local disk.
+
+`call`: in each of the three ways.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -49,11 +53,14 @@ def azure_store(server: AzureServer, **options: Any) -> AzureStore:
     )
 
 
-@pytest.fixture(params=[*S3_SERVERS, "azurite", "gcs", "memory", "local"])
+@pytest.fixture(params=[*S3_SERVERS, "azurite", "gcs", "webdav", "memory", "local"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """An empty store."""
     if request.param == "memory":
         return stores.MemoryStore()
+    if request.param == "webdav":
+        url = f"{request.getfixturevalue('webdav')}/{uuid4()}"  # a collection that is not there yet
+        return stores.HTTPStore(url, client_options={"allow_http": True})
     if request.param == "local":
         return stores.LocalStore(tmp_path)
     if request.param == "gcs":

@@ -184,7 +184,7 @@ def test_delete_one(store: Any, call: Callable[..., Any]) -> None:
 
 
 def test_delete_a_missing_object(store: Any) -> None:
-    if type(store).__name__ in ("AzureStore", "GCSStore", "LocalStore"):
+    if type(store).__name__ in ("AzureStore", "GCSStore", "HTTPStore", "LocalStore"):
         with pytest.raises(FileNotFoundError):
             store.delete("no")
         with pytest.raises(FileNotFoundError):

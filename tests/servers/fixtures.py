@@ -18,13 +18,14 @@ from . import ministack as ministack_server
 from . import moto as moto_server
 from . import rclone as rclone_server
 from . import swift as swift_server
+from . import webdav as webdav_server
 from .azurite import AzureServer
 from .gcs import GCSServer
 from .gcs_emulator import Emulator
 from .s3server import S3Server
 
 SERVERS = ("ministack", "moto", "swift", "rclone")
-FIXTURES = frozenset({*SERVERS, "azurite", "gcs", "gcs_emulator", "ministack_tls", "s3_server"})
+FIXTURES = frozenset({*SERVERS, "azurite", "gcs", "gcs_emulator", "ministack_tls", "s3_server", "webdav"})
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +82,13 @@ def gcs_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]
     """gcp-storage-emulator."""
     with emulator.serve(tmp_path_factory.mktemp("gcs-emulator")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def webdav(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """wsgidav's URL."""
+    with webdav_server.serve(tmp_path_factory.mktemp("webdav")) as (url, _):
+        yield url
 
 
 @pytest.fixture(params=SERVERS)

@@ -24,7 +24,7 @@ TO_COME = {
     "sign",
     "sign_async",
 }
-STORES_TO_COME = {"HTTPStore", "from_url"}
+STORES_TO_COME = {"from_url"}
 
 
 def exported(name: str) -> list[str]:

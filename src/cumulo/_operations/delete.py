@@ -10,7 +10,7 @@ from cumulo.exceptions import NotFoundError
 
 if TYPE_CHECKING:
     from cumulo._native import Request
-    from cumulo._providers.base import Provider
+    from cumulo._providers.base import Objects
 
 _AT_ONCE = 10
 
@@ -26,7 +26,7 @@ def paths_of(paths: str | Sequence[str]) -> list[str]:
     return listed
 
 
-def delete(provider: Provider, paths: str | Sequence[str]) -> Plan[None]:
+def delete(provider: Objects, paths: str | Sequence[str]) -> Plan[None]:
     """All of them; the first failure is raised when what was under way has ended."""
     wanted = paths_of(paths)
     if isinstance(paths, str):
@@ -40,7 +40,7 @@ def delete(provider: Provider, paths: str | Sequence[str]) -> Plan[None]:
     yield from _run_all(provider, _batches(provider, wanted))
 
 
-def _batches(provider: Provider, paths: list[str]) -> list[list[str] | str]:
+def _batches(provider: Objects, paths: list[str]) -> list[list[str] | str]:
     """What goes into a request each: several paths, or one alone."""
     size = provider.bulk_delete_keys
     bulk = [path for path in paths if size and provider.can_bulk_delete(path)]
@@ -49,7 +49,7 @@ def _batches(provider: Provider, paths: list[str]) -> list[list[str] | str]:
     return [*batches, *single]
 
 
-def _run_all(provider: Provider, batches: list[list[str] | str]) -> Plan[None]:
+def _run_all(provider: Objects, batches: list[list[str] | str]) -> Plan[None]:
     pending = list(reversed(batches))
     in_flight: dict[Any, bool] = {}
     failure: BaseException | None = None
@@ -77,7 +77,7 @@ def _run_all(provider: Provider, batches: list[list[str] | str]) -> Plan[None]:
         raise failure
 
 
-def _take(provider: Provider, request: Request, *, is_bulk: bool) -> Sequence[str]:
+def _take(provider: Objects, request: Request, *, is_bulk: bool) -> Sequence[str]:
     """What has to be asked for again."""
     try:
         request.raise_if_failed()

@@ -1,7 +1,7 @@
 """Writes in doubt: an attempt whose answer was lost may have been carried out, and the next then meets its work.
 
 A conditional write is refused in that case (the object is there, or another version now) although the object is ours.
-Whether it is can be proven by what the server says of it, see `Provider.is_stored_as`; where it can't, the refusal
+Whether it is can be proven by what the server says of it, see `Objects.is_stored_as`; where it can't, the refusal
 stands, and says so.
 """
 
@@ -16,7 +16,7 @@ from cumulo.exceptions import AlreadyExistsError, BaseError, NotFoundError, Prec
 
 if TYPE_CHECKING:
     from cumulo._native import Request
-    from cumulo._providers.base import Provider
+    from cumulo._providers.base import Objects
 
 _CLOCKS_DIFFER_BY_S = 5
 """Dates are of whole seconds, and the machines of a server may differ a little."""
@@ -27,7 +27,7 @@ def is_in_doubt(request: Request, error: BaseError) -> bool:
     return request.in_doubt and isinstance(error, (AlreadyExistsError, NotFoundError, PreconditionError))
 
 
-def probed(provider: Provider, path: str, began: float) -> Plan[Request | None]:
+def probed(provider: Objects, path: str, began: float) -> Plan[Request | None]:
     """What a HEAD finds there, if it was written since `began` (of `time.monotonic`), by the server's own clock.
 
     So the same content that was there all the time is not taken for ours.

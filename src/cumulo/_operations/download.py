@@ -24,7 +24,7 @@ from .target import FileTarget
 
 if TYPE_CHECKING:
     from cumulo._native import Request
-    from cumulo._providers.base import Provider
+    from cumulo._providers.base import Objects
     from cumulo._types import GetOptions, ObjectMeta
 
     from .get import Wanted
@@ -69,7 +69,7 @@ def copied(target: FileTarget, plan: Callable[[], Plan[GetResult]]) -> Plan[Obje
 
 
 def download(
-    provider: Provider,
+    provider: Objects,
     path: str,
     target: FileTarget,
     options: GetOptions | None,
@@ -106,7 +106,7 @@ class _Resumable:
     """A download that leaves what it has for another process to go on with."""
 
     def __init__(
-        self, provider: Provider, path: str, wanted: Wanted, target: FileTarget, part_bytes: int, most: int
+        self, provider: Objects, path: str, wanted: Wanted, target: FileTarget, part_bytes: int, most: int
     ) -> None:
         self._provider = provider
         self._path = path

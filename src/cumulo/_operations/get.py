@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cumulo._drivers.effects import Plan, Start, Until
 from cumulo._native import Bytes
@@ -17,8 +17,10 @@ from .streamed import PartsBody
 
 if TYPE_CHECKING:
     from cumulo._native import Request
-    from cumulo._providers.base import Provider
-    from cumulo._types import GetOptions, ObjectMeta
+    from cumulo._providers.base import Objects
+    from cumulo._types import Attributes, GetOptions, ObjectMeta
+
+Unsized: TypeAlias = "Callable[[Any, str, Request, Wanted], Plan[GetResult]]"
 
 _OPTIONS = frozenset(
     ("if_match", "if_none_match", "if_unmodified_since", "if_modified_since", "range", "version", "head")
@@ -75,33 +77,42 @@ def _http_date(what: str, value: object) -> str:
 
 
 def get(
-    provider: Provider,
+    provider: Objects,
     path: str,
     options: GetOptions | None,
     part_size: int | None = None,
     max_concurrency: int | None = None,
+    unsized: Unsized | None = None,
 ) -> Plan[GetResult]:
-    """One request; its body waits until the result is consumed. Then, if it is large, others fetch parts of it."""
+    """One request; its body waits until the result is consumed. Then, if it is large, others fetch parts of it.
+
+    `unsized` makes the result of a response without a length.
+    """
     wanted = Wanted(options)
     part_bytes, most = check_parts(part_size, max_concurrency)
     if wanted.head:
         request = provider.head(path, wanted)
         yield request
         meta = provider.meta(path, request)
-        return GetResult(HeldBody(Bytes(b"")), meta, (0, meta["size"]), provider.attributes(request))
+        return without_content(meta, provider.attributes(request))
     request = provider.get(path, wanted)
     yield Start(request)
     try:
         yield Until(request, headers=True)
+        if unsized is not None and request.response[2:] == (None, None):
+            return (yield from unsized(provider, path, request, wanted))
         return _result_of(provider, path, request, wanted, part_bytes, most)
     except BaseException:  # headers that make no sense too: nobody will read the body
         request.cancel()
         raise
 
 
-def _result_of(
-    provider: Provider, path: str, request: Request, wanted: Wanted, part_bytes: int, most: int
-) -> GetResult:
+def without_content(meta: ObjectMeta, attributes: Attributes) -> GetResult:
+    """The result where only the metadata was asked for."""
+    return GetResult(HeldBody(Bytes(b"")), meta, (0, meta["size"]), attributes)
+
+
+def _result_of(provider: Objects, path: str, request: Request, wanted: Wanted, part_bytes: int, most: int) -> GetResult:
     meta = provider.meta(path, request)
     span = span_of(request, wanted, meta)
     source = Source(provider, path, request, wanted, span)
@@ -119,14 +130,14 @@ def span_of(request: Request, wanted: Wanted, meta: ObjectMeta) -> tuple[int, in
     return (found[0], found[1]) if found is not None and wanted.range is not None else (0, meta["size"])
 
 
-def head(provider: Provider, path: str) -> Plan[ObjectMeta]:
+def head(provider: Objects, path: str) -> Plan[ObjectMeta]:
     """The metadata, without content."""
     request = provider.head(path, Wanted(None))
     yield request
     return provider.meta(path, request)
 
 
-def get_range(provider: Provider, path: str, start: int, end: int) -> Plan[Bytes]:
+def get_range(provider: Objects, path: str, start: int, end: int) -> Plan[Bytes]:
     """Bytes `start` to `end`. (Short ones take the native short cut instead, in synchronous and asyncio calls.)"""
     if end - start > DEFAULT_PART_BYTES:
         result = yield from get(provider, path, {"range": (start, end)})
@@ -137,7 +148,7 @@ def get_range(provider: Provider, path: str, start: int, end: int) -> Plan[Bytes
     return request.take_target()
 
 
-def get_ranges(provider: Provider, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:
+def get_ranges(provider: Objects, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:
     """Near ranges as one request, all requests at once; each range into memory of its own."""
     groups = ranges.coalesced(wanted, coalesce)
     requests = [_group_request(provider, path, group) for group in groups]
@@ -157,7 +168,7 @@ def get_ranges(provider: Provider, path: str, wanted: Sequence[tuple[int, int]],
     return results
 
 
-def _group_request(provider: Provider, path: str, group: ranges.Group) -> Request:
+def _group_request(provider: Objects, path: str, group: ranges.Group) -> Request:
     request = provider.get_span(path, group.start, group.end)
     if group.disjoint:
         request.feed_scatter([(start - group.start, end - group.start) for start, end, _ in group.members])
@@ -179,11 +190,13 @@ def _place(group: ranges.Group, request: Request, results: list[Bytes]) -> None:
 def check_same_object(operation: str, path: str, requests: Sequence[Request]) -> None:
     """Raises if the requests found different versions of the object."""
     etags = {request.response[1].get("etag") for request in requests} - {None}
-    if len(etags) > 1:
-        told = " and ".join(sorted(str(etag) for etag in etags))
+    dates = {request.response[1].get("last-modified") for request in requests} - {None}
+    if len(etags or dates) > 1:
+        name = "ETags" if etags else "dates"
+        told = " and ".join(sorted(str(each) for each in etags or dates))
         store = repr(requests[0].context.store)
         raise ObjectChangedError(
-            f"{operation} {path!r} in {store}: the object was replaced while it was read: its ETags were {told}",
+            f"{operation} {path!r} in {store}: the object was replaced while it was read: its {name} were {told}",
             operation=operation,
             store=store,
             path=path,

@@ -22,7 +22,7 @@ from .parts import Filling, Record, Room, Source, check_parts
 
 if TYPE_CHECKING:
     from cumulo._native import Request
-    from cumulo._providers.base import Provider
+    from cumulo._providers.base import Objects
     from cumulo._types import ObjectMeta
 
 _STEP_BYTES = 1 << 20
@@ -108,7 +108,7 @@ def copied(plan: Plan[GetResult], view: memoryview) -> Plan[int]:
 
 
 def fetch(
-    provider: Provider,
+    provider: Objects,
     path: str,
     wanted: Wanted,
     room: Room,
@@ -146,7 +146,7 @@ def fetch(
 
 
 def _fetch_into(
-    provider: Provider, path: str, wanted: Wanted, view: memoryview, part_bytes: int, most: int
+    provider: Objects, path: str, wanted: Wanted, view: memoryview, part_bytes: int, most: int
 ) -> Plan[int]:
     def room(request: Request, start: int, length: int) -> None:
         request.feed_into(view, start, length)
@@ -161,7 +161,7 @@ def _fetch_into(
 
 
 def get_into(
-    provider: Provider, path: str, buffer: Any, options: Any, part_size: int | None, max_concurrency: int | None
+    provider: Objects, path: str, buffer: Any, options: Any, part_size: int | None, max_concurrency: int | None
 ) -> Plan[int]:
     """The content into `buffer`; how many bytes came."""
     wanted = checked(options)
@@ -171,7 +171,7 @@ def get_into(
 
 
 def get_range_into(
-    provider: Provider, path: str, buffer: Any, start: int, end: int | None, length: int | None
+    provider: Objects, path: str, buffer: Any, start: int, end: int | None, length: int | None
 ) -> Plan[int]:
     """A range into `buffer`; how many bytes came: fewer where the object ends."""
     part_bytes, most = check_parts(None, None)
@@ -190,7 +190,7 @@ def get_range_into(
 
 
 def get_ranges_into(
-    provider: Provider, path: str, buffers: Sequence[Any], starts: Sequence[int], coalesce: int
+    provider: Objects, path: str, buffers: Sequence[Any], starts: Sequence[int], coalesce: int
 ) -> Plan[list[int]]:
     """Ranges into `buffers`, each as long as its buffer; how many bytes came to each."""
     with all_writable(buffers) as views:
@@ -211,7 +211,7 @@ def get_ranges_into(
                 request.cancel()
 
 
-def _group_request(provider: Provider, path: str, group: ranges.Group, views: Sequence[memoryview]) -> Request:
+def _group_request(provider: Objects, path: str, group: ranges.Group, views: Sequence[memoryview]) -> Request:
     request = provider.get_span(path, group.start, group.end)
     if group.disjoint:
         spans = [(start - group.start, end - group.start) for start, end, _ in group.members]

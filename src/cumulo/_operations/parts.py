@@ -20,7 +20,7 @@ from cumulo.exceptions import BaseError, ChecksumError, ObjectChangedError, Prec
 from . import bulk
 
 if TYPE_CHECKING:
-    from cumulo._providers.base import Provider
+    from cumulo._providers.base import Objects
     from cumulo._providers.s3_bulk import S3Bulk
 
     from .get import Wanted
@@ -48,7 +48,7 @@ def check_parts(part_size: Any, max_concurrency: Any) -> tuple[int, int]:
 class Source:
     """Where parts come from: what the first response said of the object, and how to ask for more of the same."""
 
-    def __init__(self, provider: Provider, path: str, first: Request, wanted: Wanted, span: tuple[int, int]) -> None:
+    def __init__(self, provider: Objects, path: str, first: Request, wanted: Wanted, span: tuple[int, int]) -> None:
         self.first = first
         self.etag: str | None = first.response[1].get("etag")
         self._provider = provider

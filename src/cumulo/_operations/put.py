@@ -16,7 +16,7 @@ from .sources import MemorySource, Source, StreamSource, check, md5_of, size_of,
 
 if TYPE_CHECKING:
     from cumulo._native import Request
-    from cumulo._providers.base import Provider, PutPlan
+    from cumulo._providers.base import Objects, Provider, PutPlan
     from cumulo._providers.s3_bulk import S3Bulk
     from cumulo._types import PutResult
 
@@ -72,11 +72,16 @@ def put(
     max_concurrency: int,
 ) -> Plan[PutResult]:
     """Upload what `content` holds."""
+    check_numbers(chunk_bytes, max_concurrency)
+    made = _Put(provider, path, plan, use_multipart, chunk_bytes, max_concurrency)
+    return (yield from with_source(content, made.run))
+
+
+def check_numbers(chunk_bytes: Any, max_concurrency: Any) -> None:
+    """The arguments chunk_size and max_concurrency. Raises `ValueError` for what makes no sense."""
     for name, value in (("chunk_size", chunk_bytes), ("max_concurrency", max_concurrency)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    made = _Put(provider, path, plan, use_multipart, chunk_bytes, max_concurrency)
-    return (yield from with_source(content, made.run))
 
 
 def part_bytes(provider: Provider, chunk_bytes: int, size: int | None, number: int) -> int:
@@ -199,7 +204,7 @@ def _job(source: Source) -> str:
     return "put_stream" if source.size is None else "put" if isinstance(source, MemorySource) else "put_file"
 
 
-def put_whole(provider: Provider, path: str, source: Source, part: dict[str, Any], plan: PutPlan) -> Plan[PutResult]:
+def put_whole(provider: Objects, path: str, source: Source, part: dict[str, Any], plan: PutPlan) -> Plan[PutResult]:
     """All of it in one request."""
     part = yield from with_checksum(source, provider.checksum_algorithm, part)
     began = monotonic()
@@ -216,7 +221,7 @@ def put_whole(provider: Provider, path: str, source: Source, part: dict[str, Any
     return provider.put_result(request)
 
 
-def _stored_before(provider: Provider, path: str, part: dict[str, Any], began: float) -> Plan[Request | None]:
+def _stored_before(provider: Objects, path: str, part: dict[str, Any], began: float) -> Plan[Request | None]:
     """The HEAD of the object, if an earlier attempt has stored this content."""
     head = yield from doubt.probed(provider, path, began)
     if head is not None:

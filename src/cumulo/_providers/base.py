@@ -43,13 +43,8 @@ FilePart: TypeAlias = "tuple[Any, int, int]"
 """(file, offset, length)"""
 
 
-class Provider(Protocol):
-    """One store's requests."""
-
-    min_part_bytes: int
-    max_part_bytes: int
-    max_parts: int
-    max_put_bytes: int
+class Objects(Protocol):
+    """Requests for whole objects and parts of them: all that stores without uploads in parts have."""
 
     @property
     def bulk(self) -> S3Bulk | None:
@@ -64,13 +59,8 @@ class Provider(Protocol):
     checksum_algorithm: str | None
     """Which checksum goes with what is uploaded, if any."""
 
-    conditional_uploads: bool
-    """Whether an upload in parts may depend on a condition."""
     accept_ranges: str
     """What a response without an Accept-Ranges header is taken to say there: "bytes" or "none"."""
-
-    lists_from_offset: bool
-    """Whether the server leaves out all that is not behind a listing's offset."""
 
     def get(self, path: str, wanted: Wanted) -> Request: ...
     def get_part(
@@ -95,14 +85,35 @@ class Provider(Protocol):
         """Whether the object is proven to hold this content. Content of no bytes proves nothing."""
         ...
 
-    def is_copy_of(self, head: Request, source: Request) -> bool:
-        """Whether the object is proven to have the content of another."""
-        ...
-
     def put(
         self, path: str, plan: PutPlan, *, body: Any = None, file: FilePart | None = None, checksum: str | None = None
     ) -> Request: ...
     def put_result(self, request: Request) -> PutResult: ...
+    def delete(self, path: str) -> Request: ...
+    def can_bulk_delete(self, path: str) -> bool: ...
+    def bulk_delete(self, paths: Sequence[str]) -> Request: ...
+    def check_bulk_deleted(self, request: Request) -> Sequence[str]:
+        """Raises for what could not be deleted. What the server was too busy for comes back, for single deletes."""
+        ...
+
+
+class Provider(Objects, Protocol):
+    """One store's requests."""
+
+    conditional_uploads: bool
+    """Whether an upload in parts may depend on a condition."""
+    lists_from_offset: bool
+    """Whether the server leaves out all that is not behind a listing's offset."""
+
+    min_part_bytes: int
+    max_part_bytes: int
+    max_parts: int
+    max_put_bytes: int
+
+    def is_copy_of(self, head: Request, source: Request) -> bool:
+        """Whether the object is proven to have the content of another."""
+        ...
+
     def create_upload(self, path: str, plan: PutPlan) -> Request | str:
         """The request that creates an upload; or its id, where there is nothing to create and so none to abort."""
         ...
@@ -123,13 +134,6 @@ class Provider(Protocol):
         ...
 
     def abort_upload(self, path: str, upload_id: str) -> Request: ...
-
-    def delete(self, path: str) -> Request: ...
-    def can_bulk_delete(self, path: str) -> bool: ...
-    def bulk_delete(self, paths: Sequence[str]) -> Request: ...
-    def check_bulk_deleted(self, request: Request) -> Sequence[str]:
-        """Raises for what could not be deleted. What the server was too busy for comes back, for single deletes."""
-        ...
 
     def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request: ...
     def listing(self, request: Request) -> Listing: ...

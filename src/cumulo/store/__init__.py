@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._base import ObjectStoreMethods
     from .azure import AzureStore
     from .gcs import GCSStore
+    from .http import HTTPStore
     from .local import LocalStore
     from .memory import MemoryStore
     from .s3 import S3Store
@@ -42,6 +43,7 @@ __all__ = [
     "GCSConfig",
     "GCSStore",
     "GetItem",
+    "HTTPStore",
     "LocalStore",
     "ManyStream",
     "MemoryStore",
@@ -67,6 +69,7 @@ _HOMES = {
     "GCSConfig": "cumulo._config",
     "GCSStore": "cumulo.store.gcs",
     "GetItem": "cumulo._many",
+    "HTTPStore": "cumulo.store.http",
     "LocalStore": "cumulo.store.local",
     "ManyStream": "cumulo._many",
     "MemoryStore": "cumulo.store.memory",

@@ -174,7 +174,7 @@ class NativeStore(ObjectStoreMethods):
         """`ObjectStoreMethods.get_range`, by a shorter way."""
         first, last = ranges.span(start, end, length)
         if self._plain_reads and last - first <= DEFAULT_PART_BYTES:
-            return get_range(self._use().client, self._keys.key(path), first, last, self._context_of(path))
+            return get_range(self._use().client, self._keys.key(path), first, last, self._context_of(path, first, last))
         return super().get_range(path, start=first, end=last)
 
     def get_range_async(
@@ -183,10 +183,12 @@ class NativeStore(ObjectStoreMethods):
         """`ObjectStoreMethods.get_range_async`, by a shorter way."""
         first, last = ranges.span(start, end, length)
         if self._plain_reads and last - first <= DEFAULT_PART_BYTES:
-            return get_range_async(self._use().client, self._keys.key(path), first, last, self._context_of(path))
+            return get_range_async(
+                self._use().client, self._keys.key(path), first, last, self._context_of(path, first, last)
+            )
         return super().get_range_async(path, start=first, end=last)
 
-    def _context_of(self, path: str) -> Context:
+    def _context_of(self, path: str, first: int, last: int) -> Context:
         return Context(self, "get_range", path)
 
     # -- what a store is

@@ -1,0 +1,1 @@
+"""HTTPStore: any web server, WebDAV, redirects, who gets which headers."""
