@@ -14,10 +14,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cumulo.store import S3Store
+from cumulo.store import AzureStore, S3Store
+from tests.servers import azurite
 
 from . import imagery, steps, tiff
 from .server import KEYS, create_bucket, forget_surroundings, s3_server
+from .steps import Store
 
 BUCKET = "demo"
 MEGA = 1_000_000
@@ -57,7 +59,8 @@ class Report:
 class Measured:
     """One step of the demo, timed, with the requests that its store sent."""
 
-    def __init__(self, report: Report, store: S3Store) -> None:
+    def __init__(self, report: Report, store: Store, where: str) -> None:
+        self.where = where
         self._report = report
         self._store = store
 
@@ -67,7 +70,7 @@ class Measured:
         before, started = self._store.stats()["requests"], time.perf_counter()
         yield
         seconds = time.perf_counter() - started
-        self._report.row(name, self._store.stats()["requests"] - before, size, seconds)
+        self._report.row(f"{self.where}: {name}", self._store.stats()["requests"] - before, size, seconds)
 
 
 def main() -> int:
@@ -78,22 +81,56 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="cumulo-demo-") as name:
         directory = Path(name)
         made = make_images(report, directory / "made")
-        with s3_server(directory) as endpoint:
-            create_bucket(endpoint, BUCKET)
-            report.console.print(f"started a real S3 server (ministack) at {endpoint}")
-            store = S3Store(
-                BUCKET,
-                endpoint=endpoint,
-                access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
-                secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-                client_options={"allow_http": True},
-            )
-            move_files(report, store, endpoint, directory, made)
-            read_tiles(report, store, directory / "made", made)
+        on_s3(report, directory, made)
+        on_azure(report, directory, made)
     report.show()
     verdict = "everything is what it was" if not report.differences else f"{len(report.differences)} things differ"
-    report.console.print(f"{verdict}; {time.perf_counter() - started:.0f} seconds in all, the server is stopped")
+    report.console.print(f"{verdict}; {time.perf_counter() - started:.0f} seconds in all, the servers are stopped")
     return 1 if report.differences else 0
+
+
+def on_s3(report: Report, directory: Path, made: dict[str, Path]) -> None:
+    """The job on S3."""
+    with s3_server(directory) as endpoint:
+        create_bucket(endpoint, BUCKET)
+        report.console.print(f"started a real S3 server (ministack) at {endpoint}")
+        store = S3Store(
+            BUCKET,
+            endpoint=endpoint,
+            access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+            secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+            client_options={"allow_http": True},
+        )
+        measured = Measured(report, store, "S3")
+        move_files(report, measured, store, directory, made)
+        started, size = time.perf_counter(), sum(path.stat().st_size for path in made.values())
+        steps.download_by_command(endpoint, KEYS, BUCKET, directory / "command")
+        report.row("S3: download, cumulo cp -r", None, size, time.perf_counter() - started)
+        compare(report, made, directory / "command", "the command")
+        read_tiles(report, measured, store, directory / "made", made)
+
+
+def on_azure(report: Report, directory: Path, made: dict[str, Path]) -> None:
+    """The same job on Azure: another store, the same calls."""
+    with azurite.serve(directory) as server:
+        report.console.print(f"started Microsoft's emulator of Azure Blob Storage (azurite) at {server.endpoint}")
+        store = AzureStore(
+            server.new_container(),
+            account_name=server.account_name,
+            account_key=server.account_key,
+            endpoint=server.endpoint,
+            client_options={"allow_http": True},
+        )
+        measured = Measured(report, store, "Azure")
+        move_files(report, measured, store, directory, made)
+        read_tiles(report, measured, store, directory / "made", made)
+
+
+def compare(report: Report, made: dict[str, Path], directory: Path, way: str) -> None:
+    """Each file against the one that was uploaded."""
+    for name, path in made.items():
+        report.check(f"{name} by {way}", steps.digest(directory / name) == steps.digest(path))
+    report.console.print(f"compared {len(made)} SHA-256 checksums of downloads by {way}")
 
 
 def make_images(report: Report, directory: Path) -> dict[str, Path]:
@@ -110,26 +147,18 @@ def make_images(report: Report, directory: Path) -> dict[str, Path]:
     return made
 
 
-def move_files(report: Report, store: S3Store, endpoint: str, directory: Path, made: dict[str, Path]) -> None:
-    """Up, and down twice; the checksums are compared."""
-    measured, size = Measured(report, store), sum(path.stat().st_size for path in made.values())
+def move_files(report: Report, measured: Measured, store: Store, directory: Path, made: dict[str, Path]) -> None:
+    """Up and down; the checksums are compared."""
+    size, target = sum(path.stat().st_size for path in made.values()), directory / measured.where
     with measured.step("upload, asyncio", size):
         asyncio.run(steps.upload(store, directory / "made", made))
     with measured.step("download, asyncio", size):
-        asyncio.run(steps.download(store, directory / "library", made))
-    started = time.perf_counter()
-    steps.download_by_command(endpoint, KEYS, BUCKET, directory / "command")
-    report.row("download, cumulo cp -r", None, size, time.perf_counter() - started)
-    for name, path in made.items():
-        expected = steps.digest(path)
-        for way in ("library", "command"):
-            report.check(f"{name} by the {way}", steps.digest(directory / way / name) == expected)
-    report.console.print(f"compared {2 * len(made)} SHA-256 checksums of downloads")
+        asyncio.run(steps.download(store, target, made))
+    compare(report, made, target, f"the library from {measured.where}")
 
 
-def read_tiles(report: Report, store: S3Store, directory: Path, made: dict[str, Path]) -> None:
+def read_tiles(report: Report, measured: Measured, store: Store, directory: Path, made: dict[str, Path]) -> None:
     """Headers, then every tile in three ways; the pixels are compared with rasterio's."""
-    measured = Measured(report, store)
     with measured.step("COG headers, asyncio", steps.HEADER_BYTES * len(made)):
         first = asyncio.run(steps.headers(store, made))
     parsed = {name: tiff.parse(content) for name, content in first.items()}
