@@ -199,7 +199,7 @@ cdef extern from "engine/engine.h" nogil:
     void cml_checksum_add(cml_sum *sum, const void *data, size_t length)
     size_t cml_checksum_end(cml_sum *sum, uint8_t *out)
     bint cml_request_set_digest(cml_request *request, const char *algorithm)
-    bint cml_request_mark_digest(cml_request *request, uint64_t offset)
+    void cml_request_mark_digest(cml_request *request, uint64_t offset)
     uint64_t cml_request_digest(const cml_request *request)
     const char *cml_request_announced_checksum(const cml_request *request, const char **base64)
     uint64_t cml_digest_combine(const char *algorithm, uint64_t first, uint64_t second, uint64_t second_length)

@@ -95,11 +95,14 @@ bool cml_body_reserve(struct cml_request *request, uint64_t length) {
     return true;
 }
 
-/* A short body is fetched whole at once, as far as the budget goes: its consumer then waits once, not twice. */
+/* A short body is fetched whole at once, as far as the budget goes: its consumer then waits once, not twice. That is
+ * decided with the first headers, before anybody has seen them: a consumer who is told of them counts on it, and what
+ * an attempt has left in the spill has its place before all that the next one brings. */
 void cml_body_prefetch(struct cml_request *request) {
     int64_t length = request->response.content_length;
     if (request->sink != CML_SINK_STREAM || request->prefetched != NULL || length <= 0 ||
-        (uint64_t)length > CML_PREFETCH_BYTES || !cml_pool_has_room((size_t)length)) {
+        request->headers_ready || request->received > 0 || (uint64_t)length > CML_PREFETCH_BYTES ||
+        !cml_pool_has_room((size_t)length)) {
         return;
     }
     struct cml_buffer *buffer = cml_buffer_new((size_t)length);

@@ -96,18 +96,12 @@ bool cml_request_set_digest(struct cml_request *request, const char *algorithm) 
     return request->digest != CML_SUM_NONE && request->digest <= CML_SUM_CRC32;
 }
 
-bool cml_request_mark_digest(struct cml_request *request, uint64_t offset) {
-    pthread_mutex_lock(&request->lock);
-    bool in_time = request->shard == NULL || (request->room_posted == 0 &&
-                                              request->received + CML_SPILL_BYTES + CML_MESSAGE_BYTES <= offset);
-    pthread_mutex_unlock(&request->lock);
-    atomic_store_explicit(&request->digest_mark, in_time ? offset : 0, memory_order_relaxed);
-    return in_time;
+void cml_request_mark_digest(struct cml_request *request, uint64_t offset) {
+    request->digest_mark = offset;
 }
 
 uint64_t cml_request_digest(const struct cml_request *request) {
-    bool marked = atomic_load_explicit(&request->digest_mark, memory_order_relaxed) != 0;
-    return marked ? request->marked_digest : request->sum.crc;
+    return request->digest_mark != 0 ? request->marked_digest : request->sum.crc;
 }
 
 const char *cml_request_announced_checksum(const struct cml_request *request, const char **base64) {

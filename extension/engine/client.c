@@ -127,7 +127,6 @@ struct cml_request *cml_request_new(struct cml_client *client, const char *metho
         return NULL;
     }
     atomic_init(&request->refs, 1);
-    atomic_init(&request->digest_mark, 0);
     request->generation = client->generation;
     request->client = client;
     cml_client_acquire(client);

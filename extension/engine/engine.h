@@ -227,9 +227,8 @@ struct cml_buffer *cml_request_take_body(struct cml_request *request);
 
 /* CRCs of bodies that are fetched in parts: "CRC64NVME", "CRC32C" or "CRC32" (false for others). Before submission. */
 bool cml_request_set_digest(struct cml_request *request, const char *algorithm);
-/* The digest is to be of the body's bytes before `offset`. False if that is said too late: before any room, and well
- * before so much can have come. */
-bool cml_request_mark_digest(struct cml_request *request, uint64_t offset);
+/* The digest is to be of the body's bytes before `offset`. Before submission. */
+void cml_request_mark_digest(struct cml_request *request, uint64_t offset);
 uint64_t cml_request_digest(const struct cml_request *request); /* once the bytes it covers are in the room given */
 /* The checksum that came with the response: its algorithm and value, or NULL. Once headers_ready. */
 const char *cml_request_announced_checksum(const struct cml_request *request, const char **base64);

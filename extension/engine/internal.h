@@ -271,12 +271,12 @@ struct cml_request {
     uint64_t body_offset, body_length;
     uint64_t total_ns;
     enum cml_checksum digest; /* to be summed up whatever the server sends */
+    uint64_t digest_mark;     /* how much of the body marked_digest is of; 0: all */
     struct cml_shard *shard; /* NULL for a bulk job */
     struct cml_bulk *bulk;   /* what aws-c-s3 is to do; NULL for a request of the engine's own */
     uint64_t generation;
 
     /* any thread */
-    atomic_ullong digest_mark; /* how much of the body marked_digest is of */
     atomic_uint messages;
     struct cml_node inbox_node;
 

@@ -205,11 +205,11 @@ int cml_check_headers(struct cml_request *request) {
 
 static int s_error_of_length(const struct cml_request *request) {
     const struct cml_response *got = &request->current;
-    if (s_has_no_body(request) || got->chunked) {
+    bool is_range = got->has_range && got->status == 206; /* which says how long it is, however it is framed */
+    if (s_has_no_body(request) || (got->chunked && !is_range)) {
         return CML_OK;
     }
-    uint64_t expected = got->has_range && got->status == 206 ? got->range_end - got->range_start
-                                                             : (uint64_t)got->content_length;
+    uint64_t expected = is_range ? got->range_end - got->range_start : (uint64_t)got->content_length;
     if (request->attempt_received == expected) {
         return CML_OK;
     }

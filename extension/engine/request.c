@@ -237,7 +237,7 @@ static void s_sum_up(struct cml_request *request, const uint8_t *data, size_t le
     if (request->sum.kind == CML_SUM_NONE) {
         return;
     }
-    uint64_t mark = atomic_load_explicit(&request->digest_mark, memory_order_relaxed), at = request->received;
+    uint64_t mark = request->digest_mark, at = request->received;
     if (at < mark && at + length >= mark) {
         size_t before = (size_t)(mark - at);
         cml_sum_update(&request->sum, data, before);

@@ -339,8 +339,8 @@ cdef class Request:
         return cml_request_digest(self.c)
 
     def mark_digest(self, uint64_t offset):
-        """Let `digest` be that of the body's bytes before `offset`. False if it is too late for that."""
-        return cml_request_mark_digest(self.c, offset)
+        """Before submission: let `digest` be that of the body's bytes before `offset`."""
+        cml_request_mark_digest(self.c, offset)
 
     # -- where the body goes
 

@@ -96,6 +96,7 @@ def get(
         meta = provider.meta(path, request)
         return without_content(meta, provider.attributes(request))
     request = provider.get(path, wanted)
+    request.mark_digest(part_bytes)
     yield Start(request)
     try:
         yield Until(request, headers=True)

@@ -67,14 +67,10 @@ class Source:
         known = length is not None or found is not None
         return strong and known and headers.get("accept-ranges", self._provider.accept_ranges) == "bytes"
 
-    def begin(self, length: int, *, marked: bool = False) -> str | None:
-        """The first request will give `length` bytes; the name of the checksum that the parts keep, if any.
-
-        `marked`: it was told so before it was sent. Later is late, and then there is none.
-        """
-        if self.announced is None or not (marked or self.first.mark_digest(length)):
-            return None
-        return self.announced[0]
+    @property
+    def digest(self) -> str | None:
+        """The name of the checksum that all parts keep, if any; the first request was told where its part ends."""
+        return self.announced[0] if self.announced is not None else None
 
     def request(self, start: int, length: int, digest: str | None, sink: str) -> Request:
         """A part of the content."""
@@ -186,7 +182,7 @@ class Filling:
             yield from self._in_bulk(source.bulk)
             return
         length = min(self._part, source.size)
-        digest = source.begin(length, marked=fed)
+        digest = source.digest
         try:
             if not fed:
                 self._room(source.first, 0, length)

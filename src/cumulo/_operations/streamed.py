@@ -111,7 +111,7 @@ class PartsStream:
 
     def _open(self) -> None:
         length = min(self._part, self._source.size)
-        self._digest = self._source.begin(length)
+        self._digest = self._source.digest
         self._feed(_Part(self._source.first, 0, length), self._chunks_for(length, must=True))
 
     def _chunks_for(self, length: int, *, must: bool) -> list[_Filling] | None:

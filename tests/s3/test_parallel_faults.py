@@ -1,0 +1,111 @@
+"""Large gets from servers that break off, lie about lengths, or send checksums: the content is right, or an error."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import cumulo
+from cumulo.exceptions import BaseError, ChecksumError
+from cumulo.store import S3Store
+from tests.faults import Cut, FaultServer, Faulty, Flip, Object, Request, Response
+
+from .support import MIB, PATH, fault_store
+
+KIB = 1024
+DATA = os.urandom(5 * MIB + 12_345)
+
+
+def _whole(store: S3Store, **options: Any) -> bytes:
+    return bytes(store.get("key", **options).bytes())
+
+
+def _streamed(store: S3Store, **options: Any) -> bytes:
+    return b"".join(store.get("key", **options).stream(min_chunk_size=300_000))
+
+
+def _into(store: S3Store, **options: Any) -> bytes:
+    buffer = bytearray(len(DATA))
+    assert store.get_into("key", buffer, **options) == len(DATA)
+    return bytes(buffer)
+
+
+consume = pytest.mark.parametrize("consume", [_whole, _streamed, _into])
+Consume = Callable[..., bytes]
+
+
+def _at(start: int, fault: Flip, obj: Object) -> Callable[[Request], Response]:
+    """The object, with a fault in the part that begins there."""
+
+    def step(request: Request) -> Response:
+        response = obj(request)
+        return response.having(fault) if f"={start}-" in (request.header("range") or "") else response
+
+    return step
+
+
+@consume
+@pytest.mark.parametrize("part", [64 * KIB, 256 * KIB + 1, MIB])
+def test_the_checksum_of_the_whole_holds_for_parts_of_any_size(
+    fault_server: FaultServer, faulty: S3Store, consume: Consume, part: int
+) -> None:
+    obj = Object(DATA, checksums=["crc64nvme"])
+    fault_server.script(PATH, obj)
+    assert consume(faulty, part_size=part) == DATA
+    fault_server.script(PATH, _at(3 * part, Flip(77), obj))
+    with pytest.raises(ChecksumError):
+        consume(faulty, part_size=part)
+
+
+@consume
+def test_a_checksum_that_parts_cannot_have(fault_server: FaultServer, faulty: S3Store, consume: Consume) -> None:
+    """SHA-256 of a whole does not follow from its parts'."""
+    fault_server.script(PATH, Object(DATA, checksums=["sha256"]))
+    assert consume(faulty, part_size=MIB) == DATA
+
+
+@pytest.mark.parametrize("most", [1, 4])
+@pytest.mark.parametrize("consume", [_whole, _streamed])
+def test_a_range_without_a_length_that_ends_early(
+    fault_server: FaultServer, faulty: S3Store, consume: Consume, most: int
+) -> None:
+    """Chunked, and well so, but with fewer bytes than its Content-Range says."""
+    half = Object(DATA, ranges="half")
+
+    def step(request: Request) -> Response:
+        response = half(request)
+        return response.but(framing="chunked") if request.header("range") else response.having(Cut(len(DATA) - 2))
+
+    fault_server.script(PATH, step)
+    with pytest.raises(BaseError):
+        consume(faulty, part_size=MIB, max_concurrency=most)
+
+
+@pytest.mark.parametrize("consume", [_whole, _streamed])
+@pytest.mark.parametrize("part", [64 * KIB, MIB, 4 * MIB])
+def test_a_short_body_that_breaks_off_while_the_budget_is_used_up(
+    fault_server: FaultServer, part: int, consume: Any
+) -> None:
+    """It is fetched without being asked for only if it was so before its consumer heard of it."""
+    data = DATA[: 3 * MIB + 7]
+    fault_server.script(PATH, [Faulty(Object(data), Cut(30_000)), Object(data)])
+    fault_server.script("/bucket/held", Object(DATA))
+    again = {"init_backoff": 0.5, "max_backoff": 0.5}
+    store = fault_store(fault_server, retry_config={"max_retries": 3, "retry_timeout": 60, "backoff": again})
+    cumulo.runtime.configure(memory_bytes=4 * MIB)
+    try:
+        held = store.get_range("held", start=0, end=4 * MIB)
+        result = store.get("key", part_size=part)
+        del held
+        deadline = time.monotonic() + 30
+        while len(fault_server.seen(PATH)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        got = bytes(result.bytes()) if consume is _whole else b"".join(result.stream(300_000))
+    finally:
+        cumulo.runtime.configure(memory_bytes=1 << 30)
+    assert got == data
