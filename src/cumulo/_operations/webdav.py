@@ -144,13 +144,11 @@ def _entries(request: Request) -> list[_Entry]:
 
 def _members(entries: list[_Entry], asked: str) -> list[_Entry]:
     """The direct members, by name. Behind a proxy, a server may know the collection by another path than we do."""
-    if not entries:
-        return []
-    paths = {entry.path: entry for entry in entries}
-    own = paths.get(asked.rstrip("/")) or min(entries, key=lambda entry: len(entry.path))
-    if not own.is_collection:
-        return []
-    below = own.path + "/"
+    folders = {entry.path for entry in entries if entry.is_collection}
+    own = asked.rstrip("/")
+    if any(entry.path == own and not entry.is_collection for entry in entries) or not folders:
+        return []  # an object
+    below = (own if own in folders else min(folders, key=len)) + "/"
     members: list[_Entry] = []
     for entry in entries:
         name = entry.path.removeprefix(below)
