@@ -15,7 +15,7 @@ from tests.servers import S3Server
 from .snippets import PAGES, blocks, name
 
 BUCKET = "my-bucket"
-NOT_RUN = 1
+NOT_RUN = 2
 """How many blocks are only shown. Each says why in its page."""
 
 
