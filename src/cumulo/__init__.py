@@ -48,6 +48,7 @@ from ._types import (
     SuffixRange,
     UpdateVersion,
 )
+from .store._urls import parse_scheme
 
 # obstore's names. What goes beyond them is in `cumulo.futures`, `cumulo.runtime` and on the stores.
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "list",
     "list_with_delimiter",
     "list_with_delimiter_async",
+    "parse_scheme",
     "put",
     "put_async",
     "rename",

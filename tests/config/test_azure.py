@@ -1,4 +1,4 @@
-"""Azure's options: every name obstore knows, what goes before what, endpoints and URLs."""
+"""Azure's options: every name obstore knows, what goes before what, endpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cumulo._config import AzureConfig, azure_endpoint_of, azure_location, resolve_azure, resolve_client
+from cumulo._config import AzureConfig, azure_endpoint_of, resolve_azure, resolve_client
 from cumulo._config.azure import AZURE_OPTIONS
 from cumulo.exceptions import UnknownConfigurationKeyError
 from cumulo.store import AzureStore
@@ -205,35 +205,10 @@ def test_the_emulators_variable() -> None:
     assert found.url == "http://h:7/devstoreaccount1/c/"
 
 
-@pytest.mark.parametrize(
-    ("url", "options", "prefix"),
-    [
-        ("az://c/p/q", {"container_name": "c"}, "p/q"),
-        ("abfs://c", {"container_name": "c"}, ""),
-        ("adl://c/p%20q/", {"container_name": "c"}, "p q"),
-        ("abfss://c@acct.dfs.core.windows.net/p", {"container_name": "c", "account_name": "acct"}, "p"),
-        ("https://acct.blob.core.windows.net/c/p", {"container_name": "c", "account_name": "acct"}, "p"),
-        ("https://acct.dfs.core.windows.net", {"account_name": "acct"}, ""),
-        (
-            "abfss://ws@onelake.dfs.fabric.microsoft.com/item.Lakehouse/Files",
-            {"container_name": "ws", "account_name": "onelake", "use_fabric_endpoint": True},
-            "item.Lakehouse/Files",
-        ),
-    ],
-)
-def test_urls(url: str, options: dict[str, typing.Any], prefix: str) -> None:
-    assert azure_location(url) == (options, prefix)
-
-
-@pytest.mark.parametrize("url", ["https://example.com/c", "abfss://c@evil.com/p", "s3://c", "az://", "http://[", "c"])
-def test_urls_of_other_places(url: str) -> None:
-    with pytest.raises(ValueError, match="no URL of an Azure container"):
-        azure_location(url)
-
-
 def test_a_store_from_a_url() -> None:
     store = AzureStore.from_url("abfss://c@acct.dfs.core.windows.net/p/q", account_key=KEY)
     assert store == AzureStore("c", account_name="acct", account_key=KEY, prefix="p/q")
-    other = AzureStore.from_url("az://c/p", prefix="other", AZURE_STORAGE_ACCOUNT_NAME="x", container_name="d")
+    config: AzureConfig = {"container_name": "d"}
+    other = AzureStore.from_url("az://c/p", prefix="other", AZURE_STORAGE_ACCOUNT_NAME="x", config=config)
     assert repr(other) == "AzureStore(container_name='d', account_name='x', prefix='other')"
     assert AzureStore.from_url("https://acct.blob.core.windows.net", container_name="c").prefix is None

@@ -13,21 +13,23 @@ from .azure_config import (
     AzureCredentialProvider,
     AzureSASToken,
 )
-from .azure_endpoint import AzureEndpoint, azure_endpoint_of, azure_location
+from .azure_endpoint import AzureEndpoint, azure_endpoint_of
 from .client import ClientConfig, ClientSettings, resolve_client
 from .durations import Duration, milliseconds, parse_duration
 from .endpoint import S3Endpoint, endpoint_of
 from .errors import ConfigurationError
-from .gcs import GCSEndpoint, GCSSettings, gcs_endpoint_of, resolve_gcs, service_account_of
+from .gcs import GCS_OPTIONS, GCSEndpoint, GCSSettings, gcs_endpoint_of, resolve_gcs, service_account_of
 from .gcs_config import GCSConfig
 from .proxy import Proxy, proxy_for
 from .retry import BackoffConfig, RetryConfig, RetrySettings, resolve_retry
-from .s3 import S3Settings, resolve_s3
+from .s3 import S3_OPTIONS, S3Settings, resolve_s3
 from .s3_config import S3ChecksumAlgorithm, S3Config, S3EncryptionAlgorithm
 from .s3_values import CopyIfNotExists
 
 __all__ = [
     "AZURE_OPTIONS",
+    "GCS_OPTIONS",
+    "S3_OPTIONS",
     "AzureAccessKey",
     "AzureBearerToken",
     "AzureConfig",
@@ -54,7 +56,6 @@ __all__ = [
     "S3Endpoint",
     "S3Settings",
     "azure_endpoint_of",
-    "azure_location",
     "endpoint_of",
     "gcs_endpoint_of",
     "milliseconds",

@@ -1,4 +1,4 @@
-"""Where an Azure store's requests go, and what the URLs that name a container say."""
+"""Where an Azure store's requests go."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-from urllib.parse import quote, unquote, urlsplit
+from typing import Literal
+from urllib.parse import quote, urlsplit
 
 from .azure import AzureSettings
 from .client import ClientSettings
@@ -15,12 +15,11 @@ from .endpoint import DEFAULT_PORTS, host_header, quoted_path
 from .errors import ConfigurationError
 from .s3_values import parse_url
 
-__all__ = ["AzureEndpoint", "azure_endpoint_of", "azure_location"]
+__all__ = ["AzureEndpoint", "azure_endpoint_of"]
 
 _EMULATOR_URL = "http://127.0.0.1:10000"
 # The service's own hosts: Data Lake's (dfs) and the blob service are two faces of one account.
 _HOST = re.compile(r"([0-9a-z-]+)\.(?:dfs|blob)\.(core\.windows\.net|fabric\.microsoft\.com)")
-_SHORT = frozenset({"abfs", "abfss", "az", "adl", "azure"})
 
 
 @dataclass(frozen=True)
@@ -90,41 +89,3 @@ def _account_url(settings: AzureSettings, env: Mapping[str, str]) -> str:
         return settings.endpoint
     domain = "blob.fabric.microsoft.com" if settings.use_fabric_endpoint else "blob.core.windows.net"
     return f"https://{settings.account_name}.{domain}"
-
-
-def azure_location(url: str) -> tuple[dict[str, Any], str]:
-    """What a URL says: options (container, account, Fabric), and the prefix below the container.
-
-    Known are `az`, `adl`, `azure`, `abfs` and `abfss` as `scheme://container/path`, the same as
-    `scheme://container@account.host/path`, and `https://account.host/container/path`, where the host is Azure's or
-    Fabric's, of the blob service or Data Lake. A query, which may be a shared access signature, is not looked at.
-
-    Raises:
-        ValueError: any other URL.
-    """
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-    except ValueError:
-        host, parts = "", urlsplit("")
-    scheme, path = parts.scheme.lower(), unquote(parts.path).strip("/")
-    known = _HOST.fullmatch(host)
-    if scheme == "https" and known is not None and "@" not in parts.netloc:
-        container, _, path = path.partition("/")
-        return {**_account(known), **({"container_name": container} if container else {})}, path
-    if scheme in _SHORT and parts.netloc:
-        if "@" not in parts.netloc:
-            return {"container_name": parts.netloc}, path
-        container = parts.netloc.partition("@")[0]
-        if known is not None and container:
-            return {"container_name": container, **_account(known)}, path
-    shown = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
-    raise ConfigurationError(
-        f"{shown} is no URL of an Azure container: write az://container/path, "
-        "abfss://container@account.dfs.core.windows.net/path or https://account.blob.core.windows.net/container/path"
-    )
-
-
-def _account(known: re.Match[str]) -> dict[str, Any]:
-    fabric = {"use_fabric_endpoint": True} if known.group(2) == "fabric.microsoft.com" else {}
-    return {"account_name": known.group(1), **fabric}

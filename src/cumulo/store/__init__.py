@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cumulo._many import FutureStream, GetItem, ManyStream, PutItem
 
     from ._base import ObjectStoreMethods
+    from ._urls import from_url, parse_scheme
     from .azure import AzureStore
     from .gcs import GCSStore
     from .http import HTTPStore
@@ -52,6 +53,8 @@ __all__ = [
     "RetryConfig",
     "S3Config",
     "S3Store",
+    "from_url",
+    "parse_scheme",
 ]
 
 _HOMES = {
@@ -77,6 +80,8 @@ _HOMES = {
     "RetryConfig": "cumulo._config",
     "S3Config": "cumulo._config",
     "S3Store": "cumulo.store.s3",
+    "from_url": "cumulo.store._urls",
+    "parse_scheme": "cumulo.store._urls",
 }
 
 

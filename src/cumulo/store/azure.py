@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from cumulo._config import (
     AZURE_OPTIONS,
     azure_endpoint_of,
-    azure_location,
     resolve_azure,
     resolve_client,
     resolve_retry,
@@ -20,6 +19,7 @@ from cumulo._providers.azure_batch import Signer
 from cumulo._providers.native_client import make_client
 
 from ._native_store import Made, NativeStore
+from ._urls import options_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -96,7 +96,7 @@ class AzureStore(NativeStore):
         credential_provider: AzureCredentialProvider | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A store from the URL of a container, or of something in it, which becomes the prefix.
+        """A store from a URL of a container, whose path becomes the prefix.
 
         Known are `az://container/path` (also `adl`, `azure`, `abfs`, `abfss`),
         `abfss://container@account.dfs.core.windows.net/path` and
@@ -110,17 +110,15 @@ class AzureStore(NativeStore):
             client_options: as for the class.
             retry_config: as for the class.
             credential_provider: as for the class.
-            **kwargs: options as keywords.
+            **kwargs: options as keywords, and `raw_keys`.
 
         Raises:
-            ValueError: another kind of URL, or what the class raises.
+            ValueError: another kind of URL, an option given by the URL and as a keyword, or what the class raises.
         """
-        located, path = azure_location(url)
-        named = {AZURE_OPTIONS.name_of(key) for key in (*(config or {}), *kwargs)}
-        from_url = {name: value for name, value in located.items() if name not in named}
+        options = options_of("azure", AZURE_OPTIONS, url, prefix, config, kwargs)
         return cls(
-            prefix=prefix if prefix is not None else path or None, config={**from_url, **(config or {})}, **kwargs,
             client_options=client_options, retry_config=retry_config, credential_provider=credential_provider,
+            **options,
         )  # fmt: skip
 
     def _make(self) -> Made:

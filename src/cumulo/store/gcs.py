@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from cumulo._config import gcs_endpoint_of, resolve_client, resolve_gcs, resolve_retry, service_account_of
+from cumulo._config import (
+    GCS_OPTIONS,
+    gcs_endpoint_of,
+    resolve_client,
+    resolve_gcs,
+    resolve_retry,
+    service_account_of,
+)
 from cumulo._drivers.effects import Plan
 from cumulo._keys import Keys
 from cumulo._native import Credentials
@@ -16,8 +23,11 @@ from cumulo.exceptions import NotSupportedError, PreconditionError
 
 from ._local_conditions import failed
 from ._native_store import Made, NativeStore
+from ._urls import options_of
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from cumulo._config import ClientConfig, GCSConfig, RetryConfig
     from cumulo._providers.base import PutPlan
     from cumulo._types import PutResult, PutSource
@@ -78,6 +88,40 @@ class GCSStore(NativeStore):
         self._host = f"{self._endpoint.host}:{self._endpoint.port}"
         if credential_provider is not None and not callable(credential_provider):
             raise TypeError("credential_provider must be callable")
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        prefix: str | None = None,
+        config: GCSConfig | Mapping[str, Any] | None = None,
+        client_options: ClientConfig | None = None,
+        retry_config: RetryConfig | None = None,
+        credential_provider: Callable[[], Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A store from a URL of a bucket, whose path becomes the prefix.
+
+        Known are `gs://bucket/path` only.
+
+        Args:
+            url: the URL.
+            prefix: what all paths are below, instead of the URL's path.
+            config: options as a dict; they go before what the URL says.
+            client_options: as for the class.
+            retry_config: as for the class.
+            credential_provider: as for the class.
+            **kwargs: options as keywords, and `raw_keys`.
+
+        Raises:
+            ValueError: another kind of URL, an option given by the URL and as a keyword, or what the class raises.
+        """
+        options = options_of("gcs", GCS_OPTIONS, url, prefix, config, kwargs)
+        return cls(
+            client_options=client_options, retry_config=retry_config, credential_provider=credential_provider,
+            **options,
+        )  # fmt: skip
 
     def _make(self) -> Made:
         source = self._source()

@@ -37,6 +37,8 @@ from ._local_write import Writer, move_new, remove_leftovers, sync_directory
 if TYPE_CHECKING:
     import asyncio
 
+    from typing_extensions import Self
+
     from cumulo._types import GetOptions, ObjectMeta, PutResult
 
 _READ_AT_ONCE_BYTES = 128 << 10
@@ -123,12 +125,29 @@ class LocalStore(ObjectStoreMethods):
             raise GenericError(f"{self!r}: it is not a directory")
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> LocalStore:
-        """The store of a `file://` URL; options as of the class."""
+    def from_url(
+        cls,
+        url: str,
+        *,
+        automatic_cleanup: bool = False,
+        mkdir: bool = False,
+        follow_symlinks: bool = False,
+        fsync: bool = False,
+    ) -> Self:
+        """A store from a `file:///path` URL; options as for the class.
+
+        Raises:
+            ValueError: another kind of URL, or one with a query or fragment: `?` and `#` of a path are percent-encoded.
+            GenericError: there is no such directory.
+        """
         parts = urlsplit(url)
-        if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+        elsewhere = parts.netloc not in ("", "localhost") or not parts.path.startswith("/")
+        if parts.scheme != "file" or elsewhere or parts.query or parts.fragment:
             raise ValueError(f"a local store's URL is file:///path, not {url!r}")
-        return cls(unquote(parts.path, errors="surrogateescape"), **options)
+        return cls(
+            unquote(parts.path, errors="surrogateescape"), automatic_cleanup=automatic_cleanup, mkdir=mkdir,
+            follow_symlinks=follow_symlinks, fsync=fsync,
+        )  # fmt: skip
 
     # -- calls that may block, and their errors
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cumulo._config import endpoint_of, resolve_client, resolve_retry, resolve_s3
+from cumulo._config import S3_OPTIONS, endpoint_of, resolve_client, resolve_retry, resolve_s3
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials
 from cumulo._providers.native_client import make_client
@@ -13,8 +13,11 @@ from cumulo._providers.s3 import S3Provider
 from cumulo.exceptions import NotSupportedError
 
 from ._native_store import Made, NativeStore
+from ._urls import options_of
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from cumulo._config import ClientConfig, RetryConfig, S3Config
     from cumulo._providers.base import PutPlan
 
@@ -68,6 +71,42 @@ class S3Store(NativeStore):
         self._plain_reads = not self._settings.request_payer and self._settings.sse_customer_key_base64 is None
         if credential_provider is not None and not callable(credential_provider):
             raise TypeError("credential_provider must be callable")
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        prefix: str | None = None,
+        config: S3Config | Mapping[str, Any] | None = None,
+        client_options: ClientConfig | None = None,
+        retry_config: RetryConfig | None = None,
+        credential_provider: Callable[[], Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A store from a URL of a bucket, whose path becomes the prefix.
+
+        Known are `s3://bucket/path` (also `s3a`), `https://bucket.s3.region.amazonaws.com/path` and
+        `https://s3.region.amazonaws.com/bucket/path`, both also without a region, and
+        `https://account.r2.cloudflarestorage.com/bucket/path`.
+
+        Args:
+            url: the URL.
+            prefix: what all paths are below, instead of the URL's path.
+            config: options as a dict; they go before what the URL says.
+            client_options: as for the class.
+            retry_config: as for the class.
+            credential_provider: as for the class.
+            **kwargs: options as keywords, and `raw_keys`.
+
+        Raises:
+            ValueError: another kind of URL, an option given by the URL and as a keyword, or what the class raises.
+        """
+        options = options_of("s3", S3_OPTIONS, url, prefix, config, kwargs)
+        return cls(
+            client_options=client_options, retry_config=retry_config, credential_provider=credential_provider,
+            **options,
+        )  # fmt: skip
 
     def _make(self) -> Made:
         source = self._source()
