@@ -100,18 +100,42 @@ _CASES = [
     Case(
         "gcs-ranges",
         "GCS: 16 KiB ranges, asyncio, 64 in flight",
-        partial(reads.ranges_asyncio, gcs=True),
+        partial(reads.ranges_asyncio, cloud="gcs"),
         Target(wall=2.5, cpu=3.0),
     ),
-    Case("gcs-get-1gib", "GCS: 1 GiB get().bytes()", partial(reads.big_bytes, gcs=True), Target(2.0, 2.0), 1024),
+    Case("gcs-get-1gib", "GCS: 1 GiB get().bytes()", partial(reads.big_bytes, cloud="gcs"), Target(2.0, 2.0), 1024),
     Case(
         "gcs-put-16kib",
         "GCS: put 16 KiB, asyncio, 64 in flight",
-        partial(writes.put_asyncio, gcs=True),
+        partial(writes.put_asyncio, cloud="gcs"),
         Target(1.5, 2.0),
     ),
     Case(
-        "gcs-list-100k", "GCS: list 100,000 objects", partial(reads.list_objects, gcs=True), Target(wall=1.0, cpu=1.0)
+        "gcs-list-100k",
+        "GCS: list 100,000 objects",
+        partial(reads.list_objects, cloud="gcs"),
+        Target(wall=1.0, cpu=1.0),
+    ),
+    Case(
+        "azure-ranges",
+        "Azure: 16 KiB ranges, asyncio, 64 in flight",
+        partial(reads.ranges_asyncio, cloud="azure"),
+        Target(wall=2.5, cpu=3.0),
+    ),
+    Case(
+        "azure-get-1gib", "Azure: 1 GiB get().bytes()", partial(reads.big_bytes, cloud="azure"), Target(2.0, 2.0), 1024
+    ),
+    Case(
+        "azure-put-16kib",
+        "Azure: put 16 KiB, asyncio, 64 in flight",
+        partial(writes.put_asyncio, cloud="azure"),
+        Target(1.5, 2.0),
+    ),
+    Case(
+        "azure-list-100k",
+        "Azure: list 100,000 objects",
+        partial(reads.list_objects, cloud="azure"),
+        Target(wall=1.0, cpu=1.0),
     ),
     Case("memory-gets", "20,000 gets of 16 KiB", memory.small_gets, max_growth_mib=4.0),
     Case("memory-streams", "200 streams dropped half-read", memory.dropped_streams, max_growth_mib=16.0),

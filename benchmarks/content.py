@@ -18,6 +18,8 @@ GIB = 1 << 30
 BUCKET = "bench"
 LISTING_BUCKET = "listing"
 SINK_BUCKET = "sink"
+BLOBS_BUCKET = "blobs"
+"""The listing bucket's objects, as Azure lists them."""
 
 BIG_KEY = "big.bin"
 STREAM_KEY = "stream.bin"
@@ -36,6 +38,7 @@ TOTAL_SIZE = sum(SIZES.values())
 
 LIST_PAGES = 100
 KEYS_PER_PAGE = 1000
+BLOBS_PER_PAGE = 5000
 LISTED_SIZE = 123_456
 
 _BLOCK = 16 * KIB
@@ -54,6 +57,8 @@ def write_files(root: Path) -> None:
     pages.mkdir()
     for page in range(LIST_PAGES):
         (pages / f"{page_token(page)}.xml").write_text(_list_page(page))
+    for page in range(LIST_PAGES * KEYS_PER_PAGE // BLOBS_PER_PAGE):
+        (pages / f"blobs-{page_token(page)}.xml").write_text(_blob_page(page))
 
 
 def read_range(root: str, key: str, start: int, length: int) -> bytes:
@@ -100,4 +105,29 @@ def _list_entry(index: int) -> str:
         f"<Contents><Key>{listed_key(index)}</Key><LastModified>2026-01-02T03:04:05.000Z</LastModified>"
         f"<ETag>&quot;{index:032x}&quot;</ETag><Size>{LISTED_SIZE + index}</Size>"
         "<StorageClass>STANDARD</StorageClass></Contents>"
+    )
+
+
+def _blob_page(page: int) -> str:
+    first = page * BLOBS_PER_PAGE
+    blobs = "".join(map(_blob_entry, range(first, first + BLOBS_PER_PAGE)))
+    last = first + BLOBS_PER_PAGE == LIST_PAGES * KEYS_PER_PAGE
+    marker = "<NextMarker />" if last else f"<NextMarker>{page_token(page + 1)}</NextMarker>"
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>'
+        f'<EnumerationResults ServiceEndpoint="http://127.0.0.1/" ContainerName="{BLOBS_BUCKET}">'
+        f"<Blobs>{blobs}</Blobs>{marker}</EnumerationResults>"
+    )
+
+
+def _blob_entry(index: int) -> str:
+    date = "Fri, 02 Jan 2026 03:04:05 GMT"
+    return (
+        f"<Blob><Name>{listed_key(index)}</Name><Properties><Creation-Time>{date}</Creation-Time>"
+        f"<Last-Modified>{date}</Last-Modified><Etag>0x{index:015X}</Etag>"
+        f"<Content-Length>{LISTED_SIZE + index}</Content-Length><Content-Type>image/tiff</Content-Type>"
+        "<Content-Encoding /><Content-Language /><Content-CRC64 /><Content-MD5>1B2M2Y8AsgTpgAmY7PhCfg==</Content-MD5>"
+        "<Cache-Control /><Content-Disposition /><BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier>"
+        "<AccessTierInferred>true</AccessTierInferred><LeaseStatus>unlocked</LeaseStatus>"
+        "<LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted></Properties><OrMetadata /></Blob>"
     )

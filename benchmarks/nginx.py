@@ -79,6 +79,7 @@ def _http(directory: Path) -> str:
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     ]
     page = '"~(^|&)continuation-token=(?<token>page[0-9]+)(&|$)" $token'
+    blob_page = '"~(^|&)marker=(?<marker>page[0-9]+)(&|$)" $marker'
     return f"""\
     default_type application/octet-stream;
     access_log off;
@@ -95,6 +96,7 @@ def _http(directory: Path) -> str:
     {" ".join(temporary)}
     map $request_method $is_put {{ PUT 1; }}
     map $args $list_page {{ default {content.page_token(0)}; {page}; }}
+    map $args $blob_page {{ default {content.page_token(0)}; {blob_page}; }}
     map $args $multipart_answer {{ {_multipart_map()} }}"""
 
 
@@ -106,6 +108,10 @@ def _server(settings: Settings, listen: str, extra: str = "") -> str:
         root {settings.directory}/files;
         location = /{content.LISTING_BUCKET} {{ default_type application/xml; try_files /pages/$list_page.xml =404; }}
         location = /{content.LISTING_BUCKET}/ {{ default_type application/xml; try_files /pages/$list_page.xml =404; }}
+        location = /{content.BLOBS_BUCKET} {{
+            default_type application/xml;
+            try_files /pages/blobs-$blob_page.xml =404;
+        }}
         location /{content.SINK_BUCKET}/ {{
             if ($request_method = POST) {{ return 200 '$multipart_answer'; }}
             if ($request_method = DELETE) {{ return 204; }}

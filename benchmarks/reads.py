@@ -16,7 +16,7 @@ from . import content
 from .content import GIB, KIB, MIB
 from .loops import IN_FLIGHT, THREADS, Loop, run_threads
 from .origin import Origin
-from .stores import open_store
+from .stores import Cloud, open_store
 from .workload import Library, Work, Workload, require, require_same
 
 RANGE_SIZE = 16 * KIB
@@ -40,10 +40,10 @@ def ranges_asyncio(
     signed: bool = False,
     uvloop: bool = False,
     tls: bool = False,
-    gcs: bool = False,
+    cloud: Cloud = "s3",
 ) -> Workload:
     """16 KiB ranges at arbitrary offsets of a few large files, 64 in flight on one event loop."""
-    store = open_store(library, origin, signed=signed, tls=tls, gcs=gcs)
+    store = open_store(library, origin, signed=signed, tls=tls, cloud=cloud)
     loop = Loop(uvloop=uvloop)
     ranges = _random_ranges(RANGES)
 
@@ -193,10 +193,10 @@ def big_bytes(
     tls: bool = False,
     capped: bool = False,
     first: bool = False,
-    gcs: bool = False,
+    cloud: Cloud = "s3",
 ) -> Workload:
     """The large object, or its first `size` bytes, as one ``bytes()``; ``first``: the first large body of a process."""
-    store = open_store(library, origin, tls=tls, capped=capped, gcs=gcs)
+    store = open_store(library, origin, tls=tls, capped=capped, cloud=cloud)
     # Kept until compared: freeing it is the program's business and not part of the read.
     received: list[Any] = []
 
@@ -270,9 +270,10 @@ def _get_start(library: Library, store: Any, size: int) -> Any:
     return library.get(store, content.BIG_KEY, options={"range": (0, size)})
 
 
-def list_objects(library: Library, origin: Origin, *, gcs: bool = False) -> Workload:
-    """All of 100,000 objects, in pages of 1,000."""
-    store = open_store(library, origin, bucket=content.LISTING_BUCKET, gcs=gcs)
+def list_objects(library: Library, origin: Origin, *, cloud: Cloud = "s3") -> Workload:
+    """All of 100,000 objects, in pages of 1,000, or Azure's of 5,000."""
+    bucket = content.BLOBS_BUCKET if cloud == "azure" else content.LISTING_BUCKET
+    store = open_store(library, origin, bucket=bucket, cloud=cloud)
     count = content.LIST_PAGES * content.KEYS_PER_PAGE
 
     def list_once() -> tuple[int, int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from . import content
 from .origin import Origin
 from .workload import CheckError, Library
+
+Cloud: TypeAlias = Literal["s3", "gcs", "azure"]
+AZURE_KEY = "YmVuY2htYXJr"
 
 
 def open_store(
@@ -17,12 +20,13 @@ def open_store(
     signed: bool = False,
     tls: bool = False,
     capped: bool = False,
-    gcs: bool = False,
+    cloud: Cloud = "s3",
 ) -> Any:
     """A store on the origin, with every setting that is not about reaching it left at its default.
 
-    `capped`: on the port where each connection is held to `nginx.LIMIT_RATE`. `gcs`: as a bucket of Cloud Storage, with
-    a token in each request; the origin answers what its XML API would.
+    `capped`: on the port where each connection is held to `nginx.LIMIT_RATE`. `cloud`: as a bucket of Cloud Storage,
+    with a token in each request, or as a container of Azure's, with an account's key; the origin answers what their
+    XML APIs would.
     """
     credentials: dict[str, Any] = {"skip_signature": True}
     if signed:
@@ -31,7 +35,11 @@ def open_store(
     url = origin.tls_url if tls else origin.limited_url if capped else origin.url
     if url is None:
         raise CheckError("the origin has no TLS port: the openssl command is needed to make its certificate")
-    if gcs:
+    if cloud == "azure":
+        return library.store.AzureStore(
+            bucket, account_name="account", account_key=AZURE_KEY, endpoint=url, client_options=client_options
+        )
+    if cloud == "gcs":
         return library.store.GCSStore(bucket, base_url=url, bearer_token="token", client_options=client_options)
     return library.store.S3Store(
         bucket,

@@ -14,7 +14,7 @@ from . import content, nginx
 from .content import GIB, KIB, MIB
 from .loops import Loop
 from .origin import Origin
-from .stores import open_store
+from .stores import Cloud, open_store
 from .workload import Library, Work, Workload, require
 
 PUT_SIZE = 16 * KIB
@@ -56,9 +56,9 @@ class PutLog:
         return [int(whole if body == b"-" else body) for body, whole in stored]
 
 
-def put_asyncio(library: Library, origin: Origin, *, signed: bool = True, gcs: bool = False) -> Workload:
+def put_asyncio(library: Library, origin: Origin, *, signed: bool = True, cloud: Cloud = "s3") -> Workload:
     """16 KiB puts, 64 in flight on one event loop."""
-    store = open_store(library, origin, bucket=content.SINK_BUCKET, signed=signed, gcs=gcs)
+    store = open_store(library, origin, bucket=content.SINK_BUCKET, signed=signed, cloud=cloud)
     loop = Loop()
     log = PutLog(Path(origin.put_log))
     body = content.read_range(origin.files, content.SMALL_KEY, 0, PUT_SIZE)
