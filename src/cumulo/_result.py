@@ -27,25 +27,32 @@ class Body(Protocol):
         """At least `chunk_bytes` (the last: what is left), or `END`."""
         ...
 
+    def close(self) -> None:
+        """Stop what is under way: nobody wants the rest."""
+        ...
+
 
 class HeldBody:
     """A body that is in memory already."""
 
     def __init__(self, content: Bytes) -> None:
-        self._content = content
+        self.content = content
         self._at = 0
 
     def collect(self) -> Plan[Bytes]:
         yield from ()
-        return self._content
+        return self.content
 
     def next_chunk(self, chunk_bytes: int) -> Plan[Any]:
         yield from ()
         start = self._at
-        if start >= len(self._content):
+        if start >= len(self.content):
             return END
-        self._at = min(start + chunk_bytes, len(self._content))
-        return bytes(self._content[start : self._at])
+        self._at = min(start + chunk_bytes, len(self.content))
+        return bytes(self.content[start : self._at])
+
+    def close(self) -> None:
+        pass
 
 
 class RequestBody:
@@ -61,9 +68,11 @@ class RequestBody:
         self._held: HeldBody | None = None
 
     def __del__(self) -> None:
-        request = getattr(self, "_request", None)
-        if request is not None:
-            request.cancel()
+        if hasattr(self, "_request"):
+            self.close()
+
+    def close(self) -> None:
+        self._request.cancel()
 
     def collect(self) -> Plan[Bytes]:
         request, size = self._request, self._size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 from .azure_values import parse_account, parse_account_key, parse_container, parse_encryption_key, parse_sas
@@ -98,6 +98,9 @@ EMULATOR_ACCOUNT = "devstoreaccount1"
 EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
+_NOT_WHO = frozenset(("container_name", "disable_tagging", "explicit", "client_options"))
+
+
 @dataclass(frozen=True)
 class AzureSettings:
     """An Azure store's options, typed and complete. `AzureConfig` says what each means.
@@ -140,6 +143,11 @@ class AzureSettings:
     fabric_cluster_identifier: str | None = None
     explicit: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, hash=False)
     client_options: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, hash=False)
+
+    @property
+    def who(self) -> tuple[Any, ...]:
+        """All that decides as whom requests are sent, and with which keys."""
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in _NOT_WHO)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The environment holds secrets; it is read again where the pickle is opened.

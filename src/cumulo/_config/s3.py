@@ -86,6 +86,12 @@ S3_OPTIONS = Table(
 )
 
 _KEYS = ("access_key_id", "secret_access_key", "session_token")
+_WHO = (
+    "skip_signature", *_KEYS, "profile", "config_file", "shared_credentials_file", "role_arn", "role_session_name",
+    "web_identity_token_file", "sts_endpoint", "container_authorization_token", "container_authorization_token_file",
+    "container_credentials_full_uri", "container_credentials_relative_uri", "ec2_metadata_disabled",
+    "metadata_endpoint",
+)  # fmt: skip
 _KMS = ("aws:kms", "aws:kms:dsse")
 
 
@@ -148,6 +154,11 @@ class S3Settings:
     def __reduce__(self) -> tuple[Any, ...]:
         # The environment holds secrets; it is read again where the pickle is opened.
         return _resolve_again, ({**self.explicit, **self.client_options},)
+
+    @property
+    def who(self) -> tuple[Any, ...]:
+        """All that decides as whom requests are signed."""
+        return tuple(getattr(self, name) for name in _WHO)
 
     def static_keys(self) -> tuple[str, str, str | None] | None:
         """Access key, secret and session token, if these settings hold them; None leaves it to other sources.

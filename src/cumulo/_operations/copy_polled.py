@@ -15,12 +15,13 @@ from .copy import copied_before
 
 if TYPE_CHECKING:
     from cumulo._providers.azure import AzureProvider
+    from cumulo._providers.base import Provider
 
 _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 5.0
 
 
-def copy(provider: AzureProvider, source: str, target: str, *, overwrite: bool) -> Plan[None]:
+def copy(provider: AzureProvider, source: str, target: str, *, overwrite: bool, origin: Provider) -> Plan[None]:
     """Copy `source` to `target`; a cancel ends the copy too."""
     began = monotonic()
     request = provider.copy(source, target, create=not overwrite)
@@ -29,7 +30,7 @@ def copy(provider: AzureProvider, source: str, target: str, *, overwrite: bool) 
     except BaseError as error:
         if not doubt.is_in_doubt(request, error):
             raise
-        if not (yield from copied_before(provider, source, target, began)):
+        if not (yield from copied_before(provider, source, target, began, origin)):
             raise doubt.told(error) from error
         return
     copy_id, status, description = provider.copy_status(request)

@@ -88,21 +88,34 @@ def get(
 
     `unsized` makes the result of a response without a length.
     """
+    result, _ = yield from get_response(provider, path, options, part_size, max_concurrency, unsized)
+    return result
+
+
+def get_response(
+    provider: Objects,
+    path: str,
+    options: GetOptions | None,
+    part_size: int | None = None,
+    max_concurrency: int | None = None,
+    unsized: Unsized | None = None,
+) -> Plan[tuple[GetResult, Request]]:
+    """`get`'s result, and the request whose headers it is of."""
     wanted = Wanted(options)
     part_bytes, most = check_parts(part_size, max_concurrency)
     if wanted.head:
         request = provider.head(path, wanted)
         yield request
         meta = provider.meta(path, request)
-        return without_content(meta, provider.attributes(request))
+        return without_content(meta, provider.attributes(request)), request
     request = provider.get(path, wanted)
     request.mark_digest(part_bytes)
     yield Start(request)
     try:
         yield Until(request, headers=True)
         if unsized is not None and request.response[2:] == (None, None):
-            return (yield from unsized(provider, path, request, wanted))
-        return _result_of(provider, path, request, wanted, part_bytes, most)
+            return (yield from unsized(provider, path, request, wanted)), request
+        return _result_of(provider, path, request, wanted, part_bytes, most), request
     except BaseException:  # headers that make no sense too: nobody will read the body
         request.cancel()
         raise

@@ -12,7 +12,17 @@ from cumulo.exceptions import BaseError, GenericError, NotSupportedError
 from . import bulk, doubt
 from .get import header_value
 from .multipart import Upload
-from .sources import MemorySource, Source, StreamSource, check, md5_of, size_of, with_checksum, with_source
+from .sources import (
+    MemorySource,
+    Source,
+    StreamSource,
+    check,
+    comes_in_pieces,
+    md5_of,
+    size_of,
+    with_checksum,
+    with_source,
+)
 
 if TYPE_CHECKING:
     from cumulo._native import Request
@@ -119,9 +129,9 @@ class _Put:
             if size is None:
                 assert isinstance(source, StreamSource)
                 return (yield from self._stream(source))
-            if size == 0 or size <= self._whole_bytes():
+            if size == 0 or size <= self._whole_bytes(source):
                 return (yield from self._whole(source, size))
-            if self._use_multipart is False:
+            if self._use_multipart is False or self._one_request():
                 raise self._too_large(f"{size} bytes are more than one request may hold")
             return (yield from self._parts(source))
         except GenericError as error:
@@ -133,14 +143,16 @@ class _Put:
         """Whether it must be one, as parts could not meet the condition."""
         return self._plan.conditional and not self._provider.conditional_uploads
 
-    def _whole_bytes(self) -> int:
-        """Up to which size it is one request."""
+    def _whole_bytes(self, source: Source) -> int:
+        """Up to which size it is one request; no larger than all parts under way where it has to be held for that."""
         most = self._provider.max_put_bytes
+        held = comes_in_pieces(source, self._chunk_bytes)
         if self._one_request():
-            return most
+            return min(most, self._chunk_bytes * self._most) if held else most
         if self._use_multipart:
             return 0
-        return most if self._plan.conditional or self._use_multipart is False else min(self._chunk_bytes, most)
+        whole = (self._plan.conditional and not held) or self._use_multipart is False
+        return most if whole else min(self._chunk_bytes, most)
 
     def _stream(self, source: StreamSource) -> Plan[PutResult]:
         """The beginning decides: what is shorter than a part is one request."""
@@ -201,7 +213,9 @@ class _Put:
 
 
 def _job(source: Source) -> str:
-    return "put_stream" if source.size is None else "put" if isinstance(source, MemorySource) else "put_file"
+    return (
+        "put_stream" if isinstance(source, StreamSource) else "put" if isinstance(source, MemorySource) else "put_file"
+    )
 
 
 def put_whole(provider: Objects, path: str, source: Source, part: dict[str, Any], plan: PutPlan) -> Plan[PutResult]:

@@ -125,7 +125,10 @@ class FileSource(_Source):
 
 
 class StreamSource(_Source):
-    """Content of unknown length: an iterator's buffers, or what a file-like object's `read` gives."""
+    """Content that comes in order: an iterator's buffers, or what a file-like object's `read` gives.
+
+    Of unknown length, but for a subclass's.
+    """
 
     def __init__(self, pull: Any) -> None:
         self._pull = pull
@@ -137,8 +140,8 @@ class StreamSource(_Source):
     def gather(self, length: int) -> Plan[int]:
         """Pull until there are so many bytes, or the end is there. How many there are."""
         while self._have < length and not self._ended:
-            item = yield self._pull(length)
-            if item is END or (item is not None and len(item) == 0 and self._pull.ends_when_empty):
+            item = yield from self._take(length)
+            if item is END:
                 self._ended = True
                 break
             view = _as_bytes(item)
@@ -146,6 +149,10 @@ class StreamSource(_Source):
                 self._rest.append(view)
                 self._have += len(view)
         return self._have
+
+    def _take(self, length: int) -> Plan[Any]:
+        item = yield self._pull(length)
+        return END if self._pull.ends_when_empty and item is not None and len(item) == 0 else item
 
     def part(self, start: int, length: int) -> Plan[dict[str, Any]]:
         """Exactly `length` bytes, or fewer at the end."""
@@ -217,6 +224,8 @@ Source = MemorySource | FileSource | StreamSource
 
 def open_source(content: Any) -> Plan[Source]:
     """What `put` was given, ready to be read. Raises `TypeError` for what can't be uploaded."""
+    if isinstance(content, (MemorySource, FileSource, StreamSource)):
+        return content
     if isinstance(content, str):
         raise TypeError("a str is neither content nor a file: give bytes, or pathlib.Path for a file's name")
     if isinstance(content, os.PathLike):
@@ -271,6 +280,11 @@ def with_checksum(source: Source, algorithm: str | None, part: dict[str, Any]) -
     else:
         made = yield Call(source.checksum, algorithm, part)
     return {**part, "checksum": made}
+
+
+def comes_in_pieces(source: Source, length: int) -> bool:
+    """Whether it need not be held in memory all at once, and has more than `length` bytes, or perhaps has."""
+    return isinstance(source, StreamSource) and (source.size is None or source.size > length)
 
 
 def check(source: Source) -> Plan[None]:

@@ -28,9 +28,13 @@ class PartsBody:
         self._stream: PartsStream | None = None
 
     def __del__(self) -> None:
-        source = getattr(self, "_source", None)
-        if source is not None:
-            source.first.cancel()
+        if hasattr(self, "_source"):
+            self._source.first.cancel()
+
+    def close(self) -> None:
+        self._source.first.cancel()
+        if self._stream is not None:
+            self._stream.close()
 
     def collect(self) -> Plan[Bytes]:
         content = new_bytes(self._source.size)
@@ -90,7 +94,12 @@ class PartsStream:
         self._alone = False
 
     def __del__(self) -> None:
-        for part in getattr(self, "_parts", ()):
+        if hasattr(self, "_parts"):
+            self.close()
+
+    def close(self) -> None:
+        """Stop all parts."""
+        for part in self._parts:
             part.request.cancel()
 
     def next_chunk(self) -> Plan[Any]:

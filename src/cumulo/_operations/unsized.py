@@ -76,6 +76,9 @@ class _LongBody:
         self._at += len(piece)
         return piece
 
+    def close(self) -> None:
+        self._rest.close()
+
     def collect(self) -> Plan[Bytes]:
         pieces: list[bytes] = []
         while (piece := (yield from self.next_chunk(HELD_BYTES))) is not END:

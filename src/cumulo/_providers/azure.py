@@ -9,17 +9,18 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
+from copy import copy
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from cumulo._errors import Context, of_document
-from cumulo._native import Client, ListError, Request, encode_path, parse_blob_page
+from cumulo._native import Client, ListError, Request, encode_path, parse_blob_page, xml_fields
 from cumulo._operations.get import Wanted
 from cumulo.exceptions import GenericError, NotSupportedError
 
 from .azure_batch import MOST_IN_BATCH, Signer, answers_of, batch_of
-from .base import FilePart, Listing, PutPlan
+from .base import FilePart, Listing, Provider, PutPlan
 from .headers import age_s, object_meta
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class AzureProvider:
         self._default_type = default_type
         self._base = client.base
         self._signer = signer
+        self._origin = self
+        """Whose objects copies are made of."""
         self._key_headers = _customer_key("x-ms-encryption-", settings.encryption_key)
         self.checksum_algorithm = algorithm
 
@@ -212,9 +215,19 @@ class AzureProvider:
 
     # -- copies
 
+    def copying_from(self, origin: Provider) -> AzureProvider | None:
+        if not isinstance(origin, AzureProvider) or not self.store.shares_account_with(origin.store):
+            return None
+        view = copy(self)
+        view._origin = origin
+        return view
+
     def copy(self, source: str, target: str, *, create: bool = False) -> Request:
         """Begin a copy. With a customer's key it is made while the request lasts, and can't be larger than a put."""
-        headers = [("x-ms-copy-source", self._copy_source(source)), *([("If-None-Match", "*")] if create else [])]
+        headers = [
+            ("x-ms-copy-source", self._origin._copy_source(source)),
+            *([("If-None-Match", "*")] if create else []),
+        ]
         key = self._settings.encryption_key
         if key is not None:
             headers += [
@@ -243,9 +256,23 @@ class AzureProvider:
     def is_copy_of(self, head: Request, source: Request) -> bool:
         """By the source that the service notes on the copy."""
         (_, copied, size, _), (_, _, length, _) = head.response, source.response
-        path = encode_path(self._base, self._keys.key(source.context.path)).decode()
+        origin = self._origin
+        path = encode_path(origin._base, origin._keys.key(source.context.path)).decode()
         found = unquote(urlsplit(copied.get("x-ms-copy-source", "")).path)
         return size == length and found == unquote(path)
+
+    # -- tags
+
+    def has_tags(self, head: Request) -> bool:
+        return head.response[1].get("x-ms-tag-count", "0") != "0" and not self._settings.disable_tagging
+
+    def get_tags(self, path: str) -> Request:
+        return self._request("copy", "GET", path, "comp=tags")
+
+    def tags(self, request: Request) -> dict[str, str]:
+        found = xml_fields(request.take_body())
+        names = [text for name, text in found if name.endswith("/Tag/Key")]
+        return dict(zip(names, [text for name, text in found if name.endswith("/Tag/Value")], strict=True))
 
     # -- reading responses
 

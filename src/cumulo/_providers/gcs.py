@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
@@ -19,7 +20,7 @@ from cumulo._errors import Context, of_document
 from cumulo._native import Client, Request, combine_digests
 from cumulo.exceptions import NotSupportedError
 
-from .base import FilePart, PutPlan
+from .base import FilePart, Provider, PutPlan
 from .gcs_batch import Answer, batch_body, read_batch
 from .xml_api import MIB, Part, XmlProvider, complete_xml
 
@@ -79,6 +80,8 @@ class GCSProvider(XmlProvider):
     def __init__(self, store: Any, client: Client, keys: Keys, endpoint: GCSEndpoint, default_type: str | None) -> None:
         super().__init__(store, client, keys, default_type)
         self._endpoint = endpoint
+        self._origin = self
+        """Whose objects copies are made of."""
         self._payer = [_PLAIN]
 
     # -- reading
@@ -205,10 +208,17 @@ class GCSProvider(XmlProvider):
         parameters = "&".join(
             part for part in (query, "rewriteToken=" + quote(token, safe="") if token else "") if part
         )
-        path = self._json_object(source) + place + (b"?" + parameters.encode() if parameters else b"")
+        path = self._origin._json_object(source) + place + (b"?" + parameters.encode() if parameters else b"")
         context = _CopyContext(self._store, "copy", target if create else source, create)
         context.again = (source, target, query)
         return Request(self._client, "POST", path, self._payer, context=context)
+
+    def copying_from(self, origin: Provider) -> GCSProvider | None:
+        if not isinstance(origin, GCSProvider) or not self._store.shares_account_with(origin._store):
+            return None
+        view = copy(self)
+        view._origin = origin
+        return view
 
     def copy(self, source: str, target: str) -> Request:
         return self._rewrite(source, target, "", create=False)
@@ -231,7 +241,9 @@ class GCSProvider(XmlProvider):
         same = size == source.response[2] and found == hashes(source).get("crc32c")
         return same and found is not None and bool(size)
 
-    def copy_part(self, source: str, target: str, upload_id: str, number: int, start: int, end: int) -> Request:
+    def copy_part(
+        self, source: str, target: str, upload_id: str, number: int, span: tuple[int, int], etag: str | None
+    ) -> Request:
         raise NotSupportedError("Cloud Storage copies no parts")  # nor needs it: a rewrite has no limit
 
     def has_tags(self, head: Request) -> bool:

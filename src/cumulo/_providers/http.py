@@ -257,6 +257,11 @@ class HTTPProvider:
         return size > 0 and length == size and headers.get("etag", "").strip('"') == md5
 
 
+def kept(attributes: Attributes) -> Attributes:
+    """Those that servers of files can keep, or at least know a header for."""
+    return {name: value for name, value in attributes.items() if name.lower() in _ATTRIBUTES}
+
+
 def check_attributes(plan: PutPlan) -> None:
     """Raises for what a server of files does not keep with them."""
     other = [name for name in plan.attributes if name.lower() not in _ATTRIBUTES]

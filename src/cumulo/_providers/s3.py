@@ -9,6 +9,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from cumulo._errors import Context, of_document
 from cumulo._native import Client, Request, encode_path
 from cumulo._operations.get import Wanted
 
-from .base import FilePart, PutPlan
+from .base import FilePart, Provider, PutPlan
 from .s3_bulk import S3Bulk
 from .xml_api import MIB, Part, XmlProvider, complete_xml, xml_text
 
@@ -41,6 +42,8 @@ class S3Provider(XmlProvider):
                  algorithm: str | None) -> None:  # fmt: skip
         super().__init__(store, client, keys, default_type)
         self._settings = settings
+        self._origin = self
+        """Whose objects copies are made of."""
         self.bulk_delete_keys = 0 if settings.disable_bulk_delete else 1000
         self.checksum_algorithm = algorithm
         self.bulk: S3Bulk | None = S3Bulk(self, client, settings.bulk_client)
@@ -155,6 +158,13 @@ class S3Provider(XmlProvider):
         headers = [*self._payer, ("Content-Type", "application/xml"), ("Content-MD5", digest)]
         return self._bucket_request("delete", "POST", f"{len(paths)} paths", "delete=", headers=headers, body=body)
 
+    def copying_from(self, origin: Provider) -> S3Provider | None:
+        if not isinstance(origin, S3Provider) or not self._store.shares_account_with(origin._store):
+            return None
+        view = copy(self)
+        view._origin, view.bulk = origin, S3Bulk(view, self._client, self._settings.bulk_client)
+        return view
+
     def copy(self, source: str, target: str) -> Request:
         headers = [("x-amz-copy-source", self._copy_source(source)), *self._copy_headers(), *self._put_headers]
         return self._request("copy", "PUT", target, headers=headers, error_in_200=True)
@@ -169,8 +179,8 @@ class S3Provider(XmlProvider):
             *self._copy_headers(),
             *self._object_headers(plan),
         ]
-        endpoint = self._store._endpoint
-        url = f"{endpoint.scheme}://{endpoint.host_header}{self._path(source).decode()}"
+        endpoint = self._origin._store._endpoint
+        url = f"{endpoint.scheme}://{endpoint.host_header}{self._origin._path(source).decode()}"
         return self._request("copy", "PUT", target, headers=headers), url
 
     def get_tags(self, path: str) -> Request:
@@ -185,10 +195,12 @@ class S3Provider(XmlProvider):
         values = [text for name, text in found if name.endswith("/Tag/Value")]
         return dict(zip(keys, values, strict=True))
 
-    def copy_part(self, source: str, target: str, upload_id: str, number: int, start: int, end: int) -> Request:
+    def copy_part(self, source: str, target: str, upload_id: str, number: int, span: tuple[int, int],
+                  etag: str | None) -> Request:  # fmt: skip
         headers = [
             ("x-amz-copy-source", self._copy_source(source)),
-            ("x-amz-copy-source-range", f"bytes={start}-{end - 1}"),
+            ("x-amz-copy-source-range", f"bytes={span[0]}-{span[1] - 1}"),
+            *([("x-amz-copy-source-if-match", etag)] if etag else []),
             *self._copy_headers(),
             *self._get_headers,
             *self._payer,
@@ -197,10 +209,11 @@ class S3Provider(XmlProvider):
         return self._request("copy", "PUT", target, query, headers=headers, error_in_200=True)
 
     def _copy_source(self, source: str) -> str:
-        return f"/{quote(self._settings.bucket, safe='')}/" + encode_path(b"", self._keys.key(source)).decode()
+        origin = self._origin
+        return f"/{quote(origin._settings.bucket, safe='')}/" + encode_path(b"", origin._keys.key(source)).decode()
 
     def _copy_headers(self) -> list[tuple[str, str]]:
-        return self._customer_key("x-amz-copy-source-server-side-encryption-customer-")
+        return self._origin._customer_key("x-amz-copy-source-server-side-encryption-customer-")
 
     def copy_if_absent(self, source: str, target: str, header: tuple[str, str]) -> Request:
         """A copy with the provider's own header for "only if absent" (R2 and others)."""

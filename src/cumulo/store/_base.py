@@ -13,7 +13,7 @@ from cumulo import _defaults, _many
 from cumulo._drivers import run_async, run_in_background, sync
 from cumulo._drivers.effects import Plan
 from cumulo._many import FutureStream, GetItem, ManyStream, OnError, PutItem
-from cumulo._operations import download, into, many, ranges
+from cumulo._operations import download, into, many, passing, ranges
 from cumulo._operations.list import ListStream, check_chunk_size, list_with_delimiter
 from cumulo._operations.parts import check_parts
 from cumulo._result import GetResult
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 class ObjectStoreMethods:
     """The verbs. Errors are those of `cumulo.exceptions`; wrong arguments are `ValueError` or `TypeError`."""
+
+    _keeps_tags = False
+    """Whether objects here can have tags."""
 
     # -- plans, by each store class
 
@@ -106,7 +109,23 @@ class ObjectStoreMethods:
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
         raise NotImplementedError
 
+    def _plan_copy_from(self, source: ObjectStoreMethods, from_: str, to: str, overwrite: bool) -> Plan[None] | None:
+        """A copy from another store by the server both are on; None where there is no such server."""
+        return None
+
     def _plan_rename(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
+        raise NotImplementedError
+
+    def _plan_open(self, path: str, part_bytes: int, max_concurrency: int) -> Plan[passing.Opened]:
+        """One version of an object, as the source of a put."""
+        return passing.opened((yield from self._plan_get(path, None, part_bytes, max_concurrency)))
+
+    def _kept(self, attributes: Attributes) -> Attributes:
+        """What of another store's attributes objects here can have. A storage class is one provider's own."""
+        return {name: value for name, value in attributes.items() if name.lower() != "storage-class"}
+
+    def _check_path(self, path: str) -> None:
+        """Raises `InvalidPathError` for what can't be an object's path here."""
         raise NotImplementedError
 
     def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> Any:

@@ -31,9 +31,14 @@ class FileBody:
     def __del__(self) -> None:
         self.close()
 
+    def detach(self) -> int:
+        """The descriptor, for another to use and close."""
+        descriptor, self.descriptor = self.descriptor, -1
+        return descriptor
+
     def close(self) -> None:
         """Close the file."""
-        descriptor, self.descriptor = self.descriptor, -1
+        descriptor = self.detach()
         if descriptor >= 0:
             os.close(descriptor)
 

@@ -13,7 +13,7 @@ from cumulo._drivers.effects import Plan
 from cumulo._errors import Context
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, generation, get_range, get_range_async
-from cumulo._operations import copy, delete, download, get, into, put, ranges
+from cumulo._operations import copy, delete, download, get, into, passing, put, ranges
 from cumulo._operations.list import Pages
 from cumulo._operations.parts import DEFAULT_PART_BYTES
 from cumulo._result import GetResult
@@ -151,8 +151,37 @@ class NativeStore(ObjectStoreMethods):
         return delete.delete(self._use().provider, paths)
 
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
-        provider: Any = self._use().provider  # a CopyProvider, where this method is not another
-        return copy.copy(provider, from_, to, overwrite=overwrite, absent=self._absent_header())
+        provider = self._use().provider
+        return self._copy_by_server(provider, provider, from_, to, overwrite)
+
+    def _copy_by_server(self, provider: Any, origin: Provider, from_: str, to: str, overwrite: bool) -> Plan[None]:
+        """`provider` is a CopyProvider, where this method is not another."""
+        return copy.copy(provider, from_, to, overwrite=overwrite, absent=self._absent_header(), origin=origin)
+
+    def _plan_copy_from(self, source: ObjectStoreMethods, from_: str, to: str, overwrite: bool) -> Plan[None] | None:
+        if not isinstance(source, NativeStore):
+            return None
+        origin = source._use().provider
+        provider = self._use().provider.copying_from(origin)
+        return None if provider is None else self._copy_by_server(provider, origin, from_, to, overwrite)
+
+    def shares_account_with(self, other: NativeStore) -> bool:
+        """Whether both are of one kind, of one service, asked as the same one."""
+        return (
+            type(self) is type(other)
+            and self._provider_given is other._provider_given
+            and self._account_identity() == other._account_identity()
+        )
+
+    def _account_identity(self) -> Any:
+        """Which service is asked, and as whom, but for a credential provider."""
+        raise NotImplementedError
+
+    def _check_path(self, path: str) -> None:
+        self._keys.key(path)
+
+    def _plan_open(self, path: str, part_bytes: int, max_concurrency: int) -> Plan[passing.Opened]:
+        return passing.open_object(self._use().provider, path, part_bytes, max_concurrency)
 
     def _plan_rename(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
         if self._keys.key(from_) == self._keys.key(to):

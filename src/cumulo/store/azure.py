@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cumulo._config import AzureConfig, AzureCredentialProvider, ClientConfig, RetryConfig
     from cumulo._drivers.effects import Plan
+    from cumulo._providers.base import Provider
 
 
 class AzureStore(NativeStore):
@@ -55,6 +56,8 @@ class AzureStore(NativeStore):
     """
 
     _speaks = "azure"
+
+    _keeps_tags = True
 
     def __init__(
         self,
@@ -154,9 +157,13 @@ class AzureStore(NativeStore):
             return Signer("bearer", secret=keys.session_token or "")
         return Signer("key", keys.access_key_id, keys.secret_access_key)
 
-    def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
-        provider: Any = self._use().provider  # the one that _make made
-        return copy(provider, from_, to, overwrite=overwrite)
+    def _copy_by_server(self, provider: Any, origin: Provider, from_: str, to: str, overwrite: bool) -> Plan[None]:
+        return copy(provider, from_, to, overwrite=overwrite, origin=origin)
+
+    def _account_identity(self) -> Any:
+        settings, endpoint = self._settings, self._endpoint
+        place = endpoint.scheme, endpoint.host, endpoint.port, settings.endpoint, settings.account_name
+        return place, settings.who
 
     def __repr__(self) -> str:
         prefix = f", prefix={self._prefix_given!r}" if self._prefix_given else ""

@@ -157,6 +157,13 @@ class GCSStore(NativeStore):
         if plan.tags:
             raise NotSupportedError("Cloud Storage's objects have no tags; attributes of any name serve as well")
 
+    def _account_identity(self) -> Any:
+        settings, endpoint = self._settings, self._endpoint
+        return (
+            endpoint.scheme, endpoint.host, endpoint.port, endpoint.root, settings.bearer_token, self._account,
+            settings.application_credentials, settings.skip_signature,
+        )  # fmt: skip
+
     def _absent_header(self) -> tuple[str, str, int] | None:
         return "ifGenerationMatch", "0", 412
 

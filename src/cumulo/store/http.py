@@ -12,15 +12,16 @@ from cumulo._config.http import HTTPTarget, http_base
 from cumulo._drivers import sync
 from cumulo._errors import Context
 from cumulo._keys import URLKeys
-from cumulo._operations import delete, download, get, into, put, ranges, web
+from cumulo._operations import delete, download, get, into, passing, put, ranges, web
 from cumulo._operations.follow import followed
 from cumulo._operations.webdav import DavPages
 from cumulo._providers.cookies import Cookies
-from cumulo._providers.http import Clients, HTTPProvider, check_attributes
+from cumulo._providers.http import Clients, HTTPProvider, check_attributes, kept
 from cumulo._providers.native_client import make_client
 from cumulo._redirected import Redirected
 from cumulo.exceptions import AlreadyExistsError
 
+from ._base import ObjectStoreMethods
 from ._native_store import Made, NativeStore
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from cumulo._operations.target import FileTarget
     from cumulo._providers.base import PutPlan
     from cumulo._result import GetResult
-    from cumulo._types import Buffer, GetOptions, ObjectMeta, PutResult, PutSource
+    from cumulo._types import Attributes, Buffer, GetOptions, ObjectMeta, PutResult, PutSource
 
 
 class HTTPStore(NativeStore):
@@ -216,6 +217,15 @@ class HTTPStore(NativeStore):
         for path in delete.paths_of(paths):
             self._keys.key(path)
         return followed(self._web, lambda at: delete.delete(at, paths))
+
+    def _kept(self, attributes: Attributes) -> Attributes:
+        return kept(attributes)
+
+    def _plan_open(self, path: str, part_bytes: int, max_concurrency: int) -> Plan[passing.Opened]:
+        return passing.opened((yield from self._plan_get(path, None, part_bytes, max_concurrency)))
+
+    def _plan_copy_from(self, source: ObjectStoreMethods, from_: str, to: str, overwrite: bool) -> Plan[None] | None:
+        return None  # who knows how two URLs belong together?
 
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
         return web.transfer(self._web, "copy", "COPY", from_, to, overwrite=overwrite)

@@ -14,7 +14,7 @@ from cumulo import _native
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Call, Plan
 from cumulo._native import Bytes
-from cumulo._operations import delete, put, sources
+from cumulo._operations import delete, passing, put, sources
 from cumulo._operations.parts import check_parts
 from cumulo._result import GetResult, HeldBody
 from cumulo.exceptions import (
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from cumulo._types import GetOptions, ObjectMeta, PutResult
+    from cumulo._types import Attributes, GetOptions, ObjectMeta, PutResult
 
 _READ_AT_ONCE_BYTES = 128 << 10
 """Files up to this size are read by `get` itself: thousands of results then need no descriptors."""
@@ -273,7 +273,7 @@ class LocalStore(ObjectStoreMethods):
             raise
 
     def _fill(self, writer: Writer, path: str, source: sources.Source, chunk_size: int) -> Plan[os.stat_result]:
-        if source.size is not None:
+        if source.size is not None and not sources.comes_in_pieces(source, max(chunk_size, _STREAM_PART_BYTES)):
             part = yield from source.part(0, source.size)
             if "file" not in part:
                 return (yield self._call("put", path, writer.put, part["body"]))
@@ -284,6 +284,20 @@ class LocalStore(ObjectStoreMethods):
             if len(part["body"]) == 0:
                 return (yield self._call("put", path, writer.commit))
             yield self._call("put", path, writer.write, part["body"])
+
+    def _plan_open(self, path: str, part_bytes: int, max_concurrency: int) -> Plan[passing.Opened]:
+        result = yield from self._plan_get(path, None)
+        body = result._body
+        if not isinstance(body, FileBody):
+            return passing.opened(result)
+        file = os.fdopen(body.detach(), "rb", buffering=0)  # what takes files reads it without passing through Python
+        return passing.Opened(sources.FileSource(file, 0, os.fstat(file.fileno()), owned=True))
+
+    def _kept(self, attributes: Attributes) -> Attributes:
+        return {}
+
+    def _check_path(self, path: str) -> None:
+        segments_of(path)
 
     # -- delete
 

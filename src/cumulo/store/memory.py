@@ -159,6 +159,9 @@ class MemoryStore(ObjectStoreMethods):
         self._entries[key] = _Entry(content, attributes, etag, datetime.now(timezone.utc))
         return etag
 
+    def _check_path(self, path: str) -> None:
+        self._keys.key(path)
+
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
         yield from ()
         keys = [self._keys.key(path) for path in delete.paths_of(paths)]

@@ -43,6 +43,8 @@ class S3Store(NativeStore):
         ValueError: an option's value that can't be.
     """
 
+    _keeps_tags = True
+
     def __init__(
         self,
         bucket: str | None = None,
@@ -148,6 +150,15 @@ class S3Store(NativeStore):
     def _check_put(self, plan: PutPlan) -> None:
         if (plan.create or plan.if_match) and self._settings.conditional_put == "disabled":
             raise NotSupportedError("conditional puts are switched off by conditional_put='disabled'")
+
+    def _account_identity(self) -> Any:
+        settings, endpoint = self._settings, self._endpoint
+        # AWS copies between regions, and its hosts differ by bucket. Elsewhere a host may stand for a bucket.
+        domain = endpoint.host.partition(".amazonaws.")[2] if endpoint.is_aws else ""
+        if domain and endpoint.service == "s3":
+            return domain, settings.who
+        bucket = settings.bucket if settings.virtual_hosted_style_request or endpoint.is_aws else None
+        return endpoint.scheme, endpoint.host, endpoint.port, settings.endpoint, bucket, settings.who
 
     def _absent_header(self) -> tuple[str, str, int] | None:
         how = self._settings.copy_if_not_exists

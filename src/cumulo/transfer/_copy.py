@@ -1,0 +1,55 @@
+"""The plan of a copy from one store to another: by the server where both are on one, else through this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cumulo._drivers.effects import Plan
+from cumulo._operations.parts import check_parts
+
+if TYPE_CHECKING:
+    from cumulo._operations.passing import Opened
+    from cumulo.store import ObjectStoreMethods
+
+
+def plan(
+    source: ObjectStoreMethods,
+    from_: str,
+    target: ObjectStoreMethods,
+    to: str,
+    *,
+    overwrite: bool,
+    part_size: int | None,
+    max_concurrency: int | None,
+) -> Plan[None]:
+    """Copy one object."""
+    part_bytes, most = check_parts(part_size, max_concurrency)
+    source._check_path(from_)
+    target._check_path(to)
+    if source is target or source == target:
+        yield from target._plan_copy(from_, to, overwrite)
+        return
+    by_server = target._plan_copy_from(source, from_, to, overwrite)
+    if by_server is not None:
+        yield from by_server
+        return
+    opened = yield from source._plan_open(from_, part_bytes, most)
+    try:
+        yield from _put(target, to, opened, overwrite, part_bytes, most)
+    finally:
+        opened.source.close()
+
+
+def _put(
+    target: ObjectStoreMethods, to: str, opened: Opened, overwrite: bool, part_bytes: int, most: int
+) -> Plan[None]:
+    yield from target._plan_put(
+        to,
+        opened.source,
+        attributes=target._kept(opened.attributes),
+        tags=opened.tags if target._keeps_tags else None,
+        mode="overwrite" if overwrite else "create",
+        use_multipart=None,
+        chunk_size=part_bytes,
+        max_concurrency=most,
+    )
