@@ -126,6 +126,13 @@ _CASES = [
         "azure-get-1gib", "Azure: 1 GiB get().bytes()", partial(reads.big_bytes, cloud="azure"), Target(2.0, 2.0), 1024
     ),
     Case(
+        "azure-get-capped",
+        "Azure: 256 MiB get().bytes(), 40 MB/s a connection",
+        partial(reads.big_bytes, size=reads.CAPPED, capped=True, cloud="azure"),
+        Target(wall=8.0),
+        asked_mib=256,
+    ),
+    Case(
         "azure-put-16kib",
         "Azure: put 16 KiB, asyncio, 64 in flight",
         partial(writes.put_asyncio, cloud="azure"),
