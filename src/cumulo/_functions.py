@@ -10,6 +10,7 @@ from . import _defaults
 
 if TYPE_CHECKING:
     import asyncio
+    import os
 
     from ._native import Bytes
     from ._operations.list import ListStream
@@ -103,6 +104,7 @@ def put(
     use_multipart: bool | None = None,
     chunk_size: int = _defaults.PUT_CHUNK,
     max_concurrency: int = _defaults.PUT_CONCURRENCY,
+    resume: bool | str | os.PathLike[str] = False,
 ) -> PutResult:
     """`put` of the store."""
     return store.put(
@@ -114,6 +116,7 @@ def put(
         use_multipart=use_multipart,
         chunk_size=chunk_size,
         max_concurrency=max_concurrency,
+        resume=resume,
     )
 
 
@@ -128,6 +131,7 @@ def put_async(
     use_multipart: bool | None = None,
     chunk_size: int = _defaults.PUT_CHUNK,
     max_concurrency: int = _defaults.PUT_CONCURRENCY,
+    resume: bool | str | os.PathLike[str] = False,
 ) -> asyncio.Future[PutResult]:
     """`put_async` of the store."""
     return store.put_async(
@@ -139,6 +143,7 @@ def put_async(
         use_multipart=use_multipart,
         chunk_size=chunk_size,
         max_concurrency=max_concurrency,
+        resume=resume,
     )
 
 

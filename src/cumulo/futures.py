@@ -102,6 +102,7 @@ def put(
     use_multipart: bool | None = None,
     chunk_size: int = _defaults.PUT_CHUNK,
     max_concurrency: int = _defaults.PUT_CONCURRENCY,
+    resume: bool | str | os.PathLike[str] = False,
 ) -> Future[PutResult]:
     """`put` of the store."""
     return store.futures.put(
@@ -113,6 +114,7 @@ def put(
         use_multipart=use_multipart,
         chunk_size=chunk_size,
         max_concurrency=max_concurrency,
+        resume=resume,
     )
 
 

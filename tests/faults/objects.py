@@ -180,13 +180,15 @@ def decoded_body(request: Request) -> bytes:
 
 @dataclass
 class Upload:
-    """A key that takes multipart uploads: create, parts, complete, abort; else its `object`."""
+    """A key that takes multipart uploads: create, parts, listing, complete, abort; else its `object`."""
 
     object: Object = field(default_factory=lambda: Object(None))
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
     """Open uploads: id to parts by number. Empty again once each was completed or aborted."""
     completed: list[str] = field(default_factory=list)
     aborted: list[str] = field(default_factory=list)
+    page: int = 1000
+    """How many parts a page of a listing has."""
 
     def __call__(self, request: Request) -> Response:
         """Answer as S3 would."""
@@ -198,11 +200,17 @@ class Upload:
             return self.object(request)
         if upload not in self.parts:
             return Response.error(404, "NoSuchUpload")
+        return self._of_upload(request, upload)
+
+    def _of_upload(self, request: Request, upload: str) -> Response:
+        query = request.query
         match request.method:
             case "PUT":
                 return self._part(upload, int(query["partNumber"]), decoded_body(request))
             case "POST":
                 return self._complete(upload)
+            case "GET":
+                return self._list(upload, int(query.get("part-number-marker", "0")))
             case _:
                 del self.parts[upload]
                 self.aborted.append(upload)
@@ -217,6 +225,16 @@ class Upload:
     def _part(self, upload: str, number: int, data: bytes) -> Response:
         self.parts[upload][number] = data
         return Response(headers=(("ETag", f'"{hashlib.md5(data).hexdigest()}"'),))
+
+    def _list(self, upload: str, marker: int) -> Response:
+        behind = sorted(item for item in self.parts[upload].items() if item[0] > marker)
+        rows = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{hashlib.md5(data).hexdigest()}&quot;</ETag>"
+            f"<Size>{len(data)}</Size></Part>"
+            for number, data in behind[: self.page]
+        )
+        more = str(len(behind) > self.page).lower()
+        return Response.xml(f"{XML_HEAD}<ListPartsResult>{rows}<IsTruncated>{more}</IsTruncated></ListPartsResult>")
 
     def _complete(self, upload: str) -> Response:
         parts = self.parts.pop(upload)

@@ -111,7 +111,7 @@ class _Call:
     def _object(self, bucket: Bucket, key: str) -> tuple[int, list[tuple[str, str]], bytes]:
         upload = self.query.get("uploadId")
         if self.method in ("GET", "HEAD"):
-            return self._get(bucket.get(key, self.query.get("generation")))
+            return self._parts(bucket, upload) if upload else self._get(bucket.get(key, self.query.get("generation")))
         if self.method == "DELETE":
             if upload is not None:
                 bucket.upload(upload)
@@ -132,6 +132,15 @@ class _Call:
             return 200, [("ETag", f'"{md5(self.body).hex()}"'), *hashes], b""
         wanted = self.headers.get("x-goog-if-generation-match")
         return 200, _described(bucket.put(key, self.body, self._kept(), wanted=wanted)), b""
+
+    @staticmethod
+    def _parts(bucket: Bucket, upload: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        rows = "".join(
+            f"<Part><PartNumber>{n}</PartNumber><ETag>&quot;{md5(body).hex()}&quot;</ETag><Size>{len(body)}</Size></Part>"
+            for n, body in sorted(bucket.upload(upload).parts.items())
+        )
+        text = f"<ListPartsResult><IsTruncated>false</IsTruncated>{rows}</ListPartsResult>"
+        return 200, [], text.encode()
 
     def _complete(self, bucket: Bucket, key: str, upload: str) -> tuple[int, list[tuple[str, str]], bytes]:
         if any(name.startswith("x-goog-if-") for name in self.headers):

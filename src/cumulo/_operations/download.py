@@ -164,7 +164,7 @@ class _Resumable:
         try:
             self._save()
         except (OSError, BaseError) as error:  # what ended the call is what the caller has to know
-            _log("what has come of %r could not be noted: %s", self._path, error)
+            token.warn("what has come of %r could not be noted: %s", self._path, error)
 
     def alone(self) -> None:
         self._state = None
@@ -197,7 +197,7 @@ class _Resumable:
                 "announced": list(source.announced) if source.announced is not None else None,
             }
         elif source.size > self._part:
-            _log("%r can't be fetched in parts: what breaks off begins anew", self._path)
+            token.warn("%r can't be fetched in parts: what breaks off begins anew", self._path)
 
     # -- where another process stopped
 
@@ -215,7 +215,7 @@ class _Resumable:
         except (KeyError, TypeError, ValueError):
             wrong = "it is not one of this version"
         if wrong is not None:
-            _log("the token of %r does not fit, the download begins anew: %s", self._target.name, wrong)
+            token.warn("the token of %r does not fit, the download begins anew: %s", self._target.name, wrong)
             return None
         self._state = state
         self._part, size = state["part"], state["size"]
@@ -261,9 +261,3 @@ def _span(wanted: Wanted, object_size: int, size: int) -> tuple[int, int]:
     kind, start, _ = wanted.range
     first = object_size - size if kind == "suffix" else start
     return first, first + size
-
-
-def _log(message: str, *arguments: object) -> None:
-    import logging  # takes long to import
-
-    logging.getLogger("cumulo").warning(message, *arguments)

@@ -37,14 +37,8 @@ class Upload:
         """Create the upload, let `send` start its parts, and complete it; or abort it."""
         create = self._provider.create_upload(self._path, self._plan)
         try:
-            if isinstance(create, str):
-                self.id = create
-            else:
-                yield Unbroken(create)  # cut short, it might leave an upload of which we know nothing
-                self.id = self._provider.upload_id(create)
-            yield from send()
-            yield from self.rest()
-            return (yield from self._complete([self._done[number] for number in sorted(self._done)]))
+            yield from self._begin(create)
+            return (yield from self._finish(send))
         except GeneratorExit:  # the call was dropped: nobody runs another effect
             self._stop()
             raise
@@ -54,6 +48,22 @@ class Upload:
             elif create.finished and create.error is None:
                 yield from self._abort(create)
             raise
+
+    def _begin(self, create: Request | str) -> Plan[None]:
+        if isinstance(create, str):
+            self.id = create
+        else:
+            yield Unbroken(create)  # cut short, it might leave an upload of which we know nothing
+            self.id = self._provider.upload_id(create)
+
+    def _finish(self, send: Callable[[], Plan[None]]) -> Plan[PutResult]:
+        yield from send()
+        yield from self.rest()
+        return (yield from self._complete([self._done[number] for number in sorted(self._done)]))
+
+    def has(self, number: int) -> bool:
+        """Whether the server has this part."""
+        return number in self._done
 
     def room(self) -> Plan[None]:
         """Wait until another part may be sent."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 from cumulo._drivers.effects import Call, Plan
 from cumulo.exceptions import BaseError, GenericError, NotSupportedError
 
-from . import bulk, doubt
+from . import bulk, doubt, resume
 from .get import header_value
 from .multipart import Upload
 from .sources import (
+    FileSource,
     MemorySource,
     Source,
     StreamSource,
@@ -80,10 +81,11 @@ def put(
     use_multipart: bool | None,
     chunk_bytes: int,
     max_concurrency: int,
+    keep: resume.Keep | None = None,
 ) -> Plan[PutResult]:
-    """Upload what `content` holds."""
+    """Upload what `content` holds. `keep`: so that another process can go on with it."""
     check_numbers(chunk_bytes, max_concurrency)
-    made = _Put(provider, path, plan, use_multipart, chunk_bytes, max_concurrency)
+    made = _Put(provider, path, plan, use_multipart, chunk_bytes, max_concurrency, keep)
     return (yield from with_source(content, made.run))
 
 
@@ -114,6 +116,7 @@ class _Put:
         use_multipart: bool | None,
         chunk_bytes: int,
         max_concurrency: int,
+        keep: resume.Keep | None,
     ) -> None:
         self._provider = provider
         self._path = path
@@ -121,6 +124,7 @@ class _Put:
         self._use_multipart = use_multipart
         self._chunk_bytes = chunk_bytes
         self._most = max_concurrency
+        self._keep = keep if use_multipart is not False and not self._one_request() else None
 
     def run(self, source: Source) -> Plan[PutResult]:
         """Send what the source holds."""
@@ -129,6 +133,8 @@ class _Put:
             if size is None:
                 assert isinstance(source, StreamSource)
                 return (yield from self._stream(source))
+            if self._keep is not None and isinstance(source, FileSource):
+                return (yield from self._resumable(self._keep, source, size))
             if size == 0 or size <= self._whole_bytes(source):
                 return (yield from self._whole(source, size))
             if self._use_multipart is False or self._one_request():
@@ -151,7 +157,7 @@ class _Put:
             return min(most, self._chunk_bytes * self._most) if held else most
         if self._use_multipart:
             return 0
-        whole = (self._plan.conditional and not held) or self._use_multipart is False
+        whole = (self._plan.conditional and not held and self._keep is None) or self._use_multipart is False
         return most if whole else min(self._chunk_bytes, most)
 
     def _stream(self, source: StreamSource) -> Plan[PutResult]:
@@ -177,18 +183,29 @@ class _Put:
         upload = Upload(self._provider, self._path, self._plan, self._most)
         return (yield from upload.run(lambda: self._send(upload, source)))
 
+    def _resumable(self, keep: resume.Keep, source: FileSource, size: int) -> Plan[PutResult]:
+        part = part_bytes(self._provider, self._chunk_bytes, size, 1)
+        upload = resume.KeptUpload(self._provider, self._path, self._plan, self._most, keep, source, part)
+        yield from upload.find()
+        if not upload.id and (size == 0 or size <= self._whole_bytes(source)):
+            result = yield from self._whole(source, size)
+        else:
+            result = yield from upload.run(lambda: self._send(upload, source, upload.part_bytes))
+        yield Call(upload.forget)
+        return result
+
     def _bulk(self, client: S3Bulk, source: Source) -> Plan[PutResult]:
         part = part_bytes(self._provider, self._chunk_bytes, source.size, 1)
         done = yield from bulk.upload(client, self._path, source, self._plan, part_bytes=part, most=self._most)
         yield from check(source)
         return self._provider.put_result(done)
 
-    def _send(self, upload: Upload, source: Source) -> Plan[None]:
+    def _send(self, upload: Upload, source: Source, part: int | None = None) -> Plan[None]:
         at, number = 0, 1
         while source.size is None or at < source.size:
             yield from upload.room()  # before the part is there, which may be memory
-            length = part_bytes(self._provider, self._chunk_bytes, source.size, number)
-            if not (yield from self._send_part(upload, source, number, at, length)):
+            length = part or part_bytes(self._provider, self._chunk_bytes, source.size, number)
+            if not upload.has(number) and not (yield from self._send_part(upload, source, number, at, length)):
                 break
             at += length
             number += 1

@@ -89,6 +89,12 @@ class FileSource(_Source):
         self._was = status
         self.size: int | None = max(0, status.st_size - start)
 
+    @property
+    def identity(self) -> list[int]:
+        """What tells it, as it was when it was opened, from other files and from what it may become."""
+        was = self._was
+        return [was.st_dev, was.st_ino, was.st_size, was.st_mtime_ns, was.st_ctime_ns]
+
     def part(self, start: int, length: int) -> Plan[dict[str, Any]]:
         yield from ()
         return {"file": (self._file, self._start + start, length)}

@@ -91,12 +91,12 @@ class FileTarget:
             kept = _mode_of(path)
             folder, name = os.path.split(path)
             self._path = path
-            self.partial_path = os.path.join(folder, f".{_shortened(name)}.cumulo-part")
+            self.partial_path = os.path.join(folder, f".{shortened(name)}.cumulo-part")
             if self._partial:
                 self._temporary = self.partial_path
                 self._file = _locked(self._temporary, 0o666 if kept is None else 0o600)
             else:
-                part = f".{_shortened(name)}.cumulo-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+                part = f".{shortened(name)}.cumulo-{os.getpid()}-{secrets.token_hex(8)}.tmp"
                 self._temporary = os.path.join(folder, part)
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
                 self._file = os.open(self._temporary, flags, 0o666 if kept is None else 0o600)
@@ -183,7 +183,7 @@ def _mode_of(path: str) -> int | None:
     return stat.S_IMODE(status.st_mode) & 0o777
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
     """A name to put more behind, of a length that any file system takes."""
     raw = os.fsencode(name)
     if len(raw) <= _NAME_KEPT_BYTES:

@@ -48,6 +48,13 @@ def load(path: str) -> dict[str, Any] | None:
     return cast("dict[str, Any]", state) if isinstance(state, dict) else None
 
 
+def warn(message: str, *arguments: object) -> None:
+    """Say in the log what became of a token."""
+    import logging  # takes long to import
+
+    logging.getLogger("cumulo").warning(message, *arguments)
+
+
 def remove(path: str) -> None:
     """There is nothing to go on with."""
     with suppress(OSError):

@@ -20,7 +20,7 @@ from cumulo._operations.get import Wanted
 from cumulo.exceptions import GenericError, NotSupportedError
 
 from .azure_batch import MOST_IN_BATCH, Signer, answers_of, batch_of
-from .base import FilePart, Listing, Provider, PutPlan
+from .base import FilePart, Listing, Provider, PutPlan, mark_of
 from .headers import age_s, object_meta
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class AzureProvider:
     max_put_bytes = 5000 * MIB
     accept_ranges = "bytes"
     conditional_uploads = True
+    aborts_uploads = False
     lists_from_offset = False  # `startFrom` includes the offset itself, and emulators ignore it
     bulk = None
 
@@ -158,6 +159,31 @@ class AzureProvider:
         return self._request("put", "PUT", path, f"comp=block&blockid={block}", headers=headers, body=body, file=file)
 
     def part_of(self, request: Request, number: int) -> int:
+        return number
+
+    def upload_mark(self, plan: PutPlan) -> str:
+        return mark_of(self._object_headers(plan), self.checksum_algorithm)
+
+    def list_parts(self, path: str, upload_id: str, marker: str | None) -> Request:
+        return self._request("put", "GET", path, "comp=blocklist&blocklisttype=uncommitted", headers=[])
+
+    def parts_listed(self, request: Request, upload_id: str) -> tuple[dict[int, tuple[str | None, int]], str | None]:
+        """All that are not committed; blocks have no ETag."""
+        try:
+            fields = xml_fields(request.take_body())
+            names, sizes = ([text for name, text in fields if name == f"BlockList/UncommittedBlocks/Block/{field}"]
+                            for field in ("Name", "Size"))  # fmt: skip
+            blocks = [(base64.b64decode(name).decode("utf-8", "replace"), int(size))
+                      for name, size in zip(names, sizes, strict=True)]  # fmt: skip
+        except ValueError as error:
+            raise self._unreadable(request, "list of blocks", error) from error
+        ours = ((name.removeprefix(f"{upload_id}-"), size) for name, size in blocks if name.startswith(f"{upload_id}-"))
+        return {int(number): (None, size) for number, size in ours if number.isdecimal()}, None
+
+    def part_facts(self, part: int) -> tuple[str | None, str | None]:
+        return None, None
+
+    def part_again(self, number: int, etag: str | None, checksum: str | None, length: int) -> int:
         return number
 
     def complete_upload(self, path: str, upload_id: str, parts: Sequence[int], plan: PutPlan) -> Request:
@@ -313,15 +339,18 @@ class AzureProvider:
         except ValueError as error:
             if isinstance(error, ListError) and error.code:
                 raise of_document(request, request.context, error.code, error.message or "") from error
-            context: Context = request.context
-            raise GenericError(
-                f"list {context.path!r} in {self.store!r}: the server's answer lacks a readable page ({error})",
-                operation="list", store=repr(self.store), path=context.path, status=request.response[0],
-                attempts=request.attempts,
-            ) from error  # fmt: skip
+            raise self._unreadable(request, "page", error) from error
         if not self._keys.raw:
             prefixes = [prefix.removesuffix("/") for prefix in prefixes]
         return Listing(objects, prefixes, token)
+
+    def _unreadable(self, request: Request, what: str, error: ValueError) -> GenericError:
+        context: Context = request.context
+        return GenericError(
+            f"{context.operation} {context.path!r} in {self.store!r}: the answer lacks a readable {what} ({error})",
+            operation=context.operation, store=repr(self.store), path=context.path, status=request.response[0],
+            attempts=request.attempts,
+        )  # fmt: skip
 
 
 class BatchContext(Context):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -133,7 +134,30 @@ class Provider(Objects, Protocol):
         """Whether the object that a HEAD found is the one these parts make."""
         ...
 
+    aborts_uploads: bool
+    """Whether an upload is something that can be aborted."""
+
     def abort_upload(self, path: str, upload_id: str) -> Request: ...
+
+    def upload_mark(self, plan: PutPlan) -> str:
+        """Differs when uploads would be created differently: attributes, tags, encryption, checksums. No secrets."""
+        ...
+
+    def list_parts(self, path: str, upload_id: str, marker: str | None) -> Request:
+        """The parts of an upload that the server has, those behind `marker`."""
+        ...
+
+    def parts_listed(self, request: Request, upload_id: str) -> tuple[dict[int, tuple[str | None, int]], str | None]:
+        """ETag (where parts have one) and size in bytes by number, and the marker of the next page."""
+        ...
+
+    def part_facts(self, part: Any) -> tuple[str | None, str | None]:
+        """ETag and checksum of what `part_of` made, where it has them."""
+        ...
+
+    def part_again(self, number: int, etag: str | None, checksum: str | None, length: int) -> Any:
+        """What `part_of` made, from its facts."""
+        ...
 
     def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request: ...
     def listing(self, request: Request) -> Listing: ...
@@ -163,6 +187,11 @@ class CopyProvider(Provider, Protocol):
     ) -> Request:
         """Bytes `span` of the source as a part; of a source with this ETag only, where one is given."""
         ...
+
+
+def mark_of(headers: Iterable[tuple[str, str]], algorithm: str | None) -> str:
+    """A digest for `Provider.upload_mark`."""
+    return hashlib.sha256(repr((sorted(headers), algorithm)).encode()).hexdigest()
 
 
 def joined(headers: Iterable[tuple[str, str]], *more: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -138,6 +138,9 @@ class GCSProvider(XmlProvider):
         context: _PartContext = request.context
         return GCSPart(number, etag, context.checksum, context.length)
 
+    def part_again(self, number: int, etag: str | None, checksum: str | None, length: int) -> Part:
+        return GCSPart(number, etag or "", checksum, length)
+
     def complete_upload(self, path: str, upload_id: str, parts: Sequence[Part], plan: PutPlan) -> Request:
         headers = [*self._payer, ("Content-Type", "application/xml")]
         return self._request(

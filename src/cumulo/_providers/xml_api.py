@@ -17,7 +17,7 @@ from cumulo._errors import Context, of_document
 from cumulo._native import Client, ListError, Request, encode_path, parse_list_page, xml_fields
 from cumulo.exceptions import GenericError
 
-from .base import Listing, PutPlan
+from .base import Listing, PutPlan, mark_of
 
 if TYPE_CHECKING:
     from cumulo._keys import Keys
@@ -53,7 +53,9 @@ class XmlProvider:
     accept_ranges = "bytes"
     lists_from_offset = True
     conditional_uploads = True
+    aborts_uploads = True
 
+    checksum_algorithm: str | None
     version_header: str
     class_header: str
     """The storage class's."""
@@ -102,6 +104,11 @@ class XmlProvider:
         return self._request(
             "put", "DELETE", path, f"uploadId={quote(upload_id, safe='')}", headers=self._payer, clean_up=True
         )
+
+    def list_parts(self, path: str, upload_id: str, marker: str | None) -> Request:
+        query = f"part-number-marker={quote(marker, safe='')}&" if marker is not None else ""
+        headers = list(dict.fromkeys([*self._plain_get, *self._payer]))
+        return self._request("put", "GET", path, f"{query}uploadId={quote(upload_id, safe='')}", headers=headers)
 
     def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request:
         query = ["list-type=2", "encoding-type=url"]
@@ -155,6 +162,31 @@ class XmlProvider:
         if not upload_id:
             raise self._bad_answer(request, "an upload id")
         return upload_id
+
+    def _object_headers(self, plan: PutPlan) -> list[tuple[str, str]]:
+        raise NotImplementedError
+
+    def upload_mark(self, plan: PutPlan) -> str:
+        return mark_of(self._object_headers(plan), self.checksum_algorithm)
+
+    def parts_listed(self, request: Request, upload_id: str) -> tuple[dict[int, tuple[str | None, int]], str | None]:
+        # Without the root's name: servers differ in that.
+        fields = [(name.partition("/")[2], text) for name, text in self._fields(request)]
+        columns = [
+            [text for name, text in fields if name == f"Part/{field}"] for field in ("PartNumber", "ETag", "Size")
+        ]
+        try:
+            parts = {int(n): (etag, int(size)) for n, etag, size in zip(*columns, strict=True)}
+        except ValueError as error:
+            raise self._bad_answer(request, f"readable parts ({error})") from error
+        more = dict(fields).get("IsTruncated", "false").lower() == "true" and bool(parts)
+        return {**parts}, str(max(parts)) if more else None
+
+    def part_facts(self, part: Part) -> tuple[str | None, str | None]:
+        return part.etag, part.checksum
+
+    def part_again(self, number: int, etag: str | None, checksum: str | None, length: int) -> Part:
+        return Part(number, etag or "", checksum)
 
     def completed(self, request: Request) -> PutResult:
         etag = dict(self._fields(request)).get("CompleteMultipartUploadResult/ETag")

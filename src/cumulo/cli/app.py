@@ -47,7 +47,9 @@ def app() -> None:
 @click.option("--concurrency", metavar="N", type=click.IntRange(1, 1000), default=32, show_default=True,
               help="Objects at a time.")  # fmt: skip
 @click.option("--content-type", metavar="TYPE", help="Instead of a guess from the file's name.")
-@click.option("--resume", is_flag=True, help="Go on with downloads that were broken off, and leave what has come.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with transfers of files that were broken off, and leave theirs for another."
+)
 @click.option("--dry-run", is_flag=True, help="Only print what would be copied.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but failures.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each object.")

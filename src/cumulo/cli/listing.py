@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from cumulo._operations.resume import TOKEN
 from cumulo.exceptions import NotFoundError
 
 from .local import walk
@@ -76,6 +77,8 @@ def _local_moves(source: Location, target: Location) -> Iterator[Move | Refusal]
         if isinstance(found, Refusal):
             yield found
             continue
+        if TOKEN.fullmatch(os.path.basename(found[0])):
+            continue  # of an upload that `--resume` left or makes just now
         move = move_of(source, target, found[0].replace(os.sep, "/"), found[1].st_size)
         if move is not None:
             yield move

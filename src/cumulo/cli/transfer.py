@@ -78,7 +78,7 @@ class Transfers:
         store = self._connection.store(move.target.bucket)
         attributes = self._attributes(move.source.path)
         # As a future of the background's: it is done only when an upload that was cancelled has been aborted.
-        put = store.futures.put(move.target.path, Path(move.source.path), attributes=attributes)
+        put = store.futures.put(move.target.path, Path(move.source.path), attributes=attributes, resume=self._resume)
         await settled(asyncio.wrap_future(put), put.cancel)
         self._moved(move.size)
 

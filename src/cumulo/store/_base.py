@@ -100,6 +100,7 @@ class ObjectStoreMethods:
         use_multipart: bool | None,
         chunk_size: int,
         max_concurrency: int,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> Plan[PutResult]:
         raise NotImplementedError
 
@@ -383,6 +384,7 @@ class ObjectStoreMethods:
         use_multipart: bool | None = None,
         chunk_size: int = _defaults.PUT_CHUNK,
         max_concurrency: int = _defaults.PUT_CONCURRENCY,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> PutResult:
         """Write an object, all of it or not at all.
 
@@ -397,17 +399,24 @@ class ObjectStoreMethods:
             chunk_size: size of a part in bytes. Parts are never smaller than the provider allows, and grow where the
                 object would otherwise need more parts than there may be.
             max_concurrency: how many parts are under way at a time.
+            resume: go on with the upload in parts of this file to this place that a call with `resume` has left, if the
+                file is still the same, and leave what has been sent for another when this call fails or is cancelled.
+                What is known of it is a small file, `.<name>.cumulo-put-<digest>.json` beside `file`, or the one that
+                is named here in place of True. `file` must be a `pathlib.Path`. Stores without uploads in parts just
+                write.
 
         Raises:
             AlreadyExistsError: with mode "create", when there is such an object.
             PreconditionError: with an update, when the object is another version now.
             SourceChangedError: the file was cut, extended or written to while it was uploaded (S3).
+            LocalFileError: the token of `resume` can't be written.
             TypeError: `file` is a str: give bytes, or `pathlib.Path` for a file's name.
+            ValueError: `resume`, and `file` is no `pathlib.Path`.
         """
         return sync.run(
             self._plan_put(
                 path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
-                chunk_size=chunk_size, max_concurrency=max_concurrency,
+                chunk_size=chunk_size, max_concurrency=max_concurrency, resume=resume,
             )
         )  # fmt: skip
 
@@ -422,12 +431,13 @@ class ObjectStoreMethods:
         use_multipart: bool | None = None,
         chunk_size: int = _defaults.PUT_CHUNK,
         max_concurrency: int = _defaults.PUT_CONCURRENCY,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> asyncio.Future[PutResult]:
         """`put`, awaited. `file` may also be an async iterator; other iterators and files are read in a thread."""
         return run_async(
             self._plan_put(
                 path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
-                chunk_size=chunk_size, max_concurrency=max_concurrency,
+                chunk_size=chunk_size, max_concurrency=max_concurrency, resume=resume,
             )
         )  # fmt: skip
 
@@ -714,12 +724,13 @@ class StoreFutures:
         use_multipart: bool | None = None,
         chunk_size: int = _defaults.PUT_CHUNK,
         max_concurrency: int = _defaults.PUT_CONCURRENCY,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> Future[PutResult]:
         """`ObjectStoreMethods.put`."""
         return run_in_background(
             self._store._plan_put(
                 path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
-                chunk_size=chunk_size, max_concurrency=max_concurrency,
+                chunk_size=chunk_size, max_concurrency=max_concurrency, resume=resume,
             )
         )  # fmt: skip
 

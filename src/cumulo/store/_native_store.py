@@ -14,6 +14,7 @@ from cumulo._errors import Context
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, generation, get_range, get_range_async
 from cumulo._operations import copy, delete, download, get, into, passing, put, ranges
+from cumulo._operations import resume as resumption
 from cumulo._operations.list import Pages
 from cumulo._operations.parts import DEFAULT_PART_BYTES
 from cumulo._result import GetResult
@@ -136,13 +137,14 @@ class NativeStore(ObjectStoreMethods):
         use_multipart: bool | None,
         chunk_size: int,
         max_concurrency: int,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> Plan[PutResult]:
-        self._keys.key(path)
+        keep = resumption.keep_of(resume, file, f"{self!r} at {self._host}: {self._keys.key(path)}", self)
         plan = put.checked(attributes, tags, mode, by_version=self._updates_by_version)
         self._check_put(plan)
         return put.put(
             self._use().provider, path, file, plan, use_multipart=use_multipart, chunk_bytes=chunk_size,
-            max_concurrency=max_concurrency,
+            max_concurrency=max_concurrency, keep=keep,
         )  # fmt: skip
 
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:

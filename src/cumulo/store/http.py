@@ -14,6 +14,7 @@ from cumulo._errors import Context
 from cumulo._keys import URLKeys
 from cumulo._operations import delete, download, get, into, passing, put, ranges, web
 from cumulo._operations.follow import followed
+from cumulo._operations.resume import keep_of
 from cumulo._operations.webdav import DavPages
 from cumulo._providers.cookies import Cookies
 from cumulo._providers.http import Clients, HTTPProvider, check_attributes, kept
@@ -205,8 +206,10 @@ class HTTPStore(NativeStore):
         use_multipart: bool | None,
         chunk_size: int,
         max_concurrency: int,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> Plan[PutResult]:
-        """One request, whatever `use_multipart`, `chunk_size` and `max_concurrency` are."""
+        """One request, whatever `use_multipart`, `chunk_size`, `max_concurrency` and `resume` are."""
+        keep_of(resume, file, path)
         self._keys.key(path)
         plan = put.checked(attributes, tags, mode)
         self._check_put(plan)

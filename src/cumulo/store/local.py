@@ -16,6 +16,7 @@ from cumulo._drivers.effects import Call, Plan
 from cumulo._native import Bytes
 from cumulo._operations import delete, passing, put, sources
 from cumulo._operations.parts import check_parts
+from cumulo._operations.resume import keep_of
 from cumulo._result import GetResult, HeldBody
 from cumulo.exceptions import (
     AlreadyExistsError,
@@ -247,7 +248,9 @@ class LocalStore(ObjectStoreMethods):
         use_multipart: bool | None,
         chunk_size: int,
         max_concurrency: int,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> Plan[PutResult]:
+        keep_of(resume, file, path)  # a copy is not worth going on with
         segments = segments_of(path)
         plan = put.checked(attributes, tags, mode)
         check_sizes(chunk_size, max_concurrency)

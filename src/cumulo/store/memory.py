@@ -14,6 +14,7 @@ from cumulo._keys import Keys
 from cumulo._native import Bytes
 from cumulo._operations import delete, put, sources
 from cumulo._operations.parts import check_parts
+from cumulo._operations.resume import keep_of
 from cumulo._providers.base import Listing
 from cumulo._result import GetResult, HeldBody
 from cumulo.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
@@ -134,7 +135,9 @@ class MemoryStore(ObjectStoreMethods):
         use_multipart: bool | None,
         chunk_size: int,
         max_concurrency: int,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> Plan[PutResult]:
+        keep_of(resume, file, path)  # a copy is not worth going on with
         key = self._keys.key(path)
         plan = put.checked(attributes, tags, mode)
         check_sizes(chunk_size, max_concurrency)
