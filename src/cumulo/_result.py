@@ -205,6 +205,7 @@ class BytesStream:
         self._body: Body | None = body
         self._chunk_bytes = chunk_bytes
         self._busy = False
+        self._broken = False
 
     def __iter__(self) -> BytesStream:
         return self
@@ -224,13 +225,15 @@ class BytesStream:
     def _next(self, at_end: Callable[[], BaseException]) -> Plan[Any]:
         if self._busy:
             raise RuntimeError("this stream is being read by another thread or task")
+        if self._broken:  # an end here would pass for the content's
+            raise RuntimeError("this stream was broken off by an error or a cancel; call get again")
         if self._body is None:
             return (yield from self._ended(at_end))
         self._busy = True
         try:
             chunk = yield from self._body.next_chunk(self._chunk_bytes)
         except BaseException:
-            self._body = None
+            self._body, self._broken = None, True
             raise
         finally:
             self._busy = False

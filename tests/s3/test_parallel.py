@@ -319,3 +319,20 @@ def test_chunks_and_parts_of_any_sizes(
     chunks = list(faulty.get("key", part_size=part, max_concurrency=most).stream(min_chunk_size=chunk))
     assert b"".join(chunks) == DATA
     assert all(len(each) >= chunk for each in chunks[:-1])
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_a_stream_that_was_broken_off_does_not_end(fault_server: FaultServer, faulty: S3Store, most: int) -> None:
+    """Its content would seem to be whole."""
+    obj = Object(DATA)
+    fault_server.script(PATH, Faulty(obj, Stall(MIB + 1000)))
+
+    async def run() -> None:
+        stream = (await faulty.get_async("key", part_size=2 * MIB, max_concurrency=most)).stream(min_chunk_size=MIB)
+        assert await anext(stream) == DATA[:MIB]
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(anext(stream), 0.2)
+        with pytest.raises(RuntimeError, match="broken off"):
+            await anext(stream)
+
+    asyncio.run(run())
