@@ -56,10 +56,11 @@ static void s_disk(unsigned delay_ms, int error, int after) {
 }
 
 static int s_file(void) {
-    char name[] = "/tmp/cml-file-XXXXXX";
-    int fd = mkstemp(name);
+    FILE *file = tmpfile();
+    CHECK(file != NULL);
+    int fd = dup(fileno(file));
     CHECK(fd >= 0);
-    unlink(name);
+    fclose(file);
     return fd;
 }
 

@@ -111,9 +111,10 @@ static void test_memory(void) {
 }
 
 static int s_file(size_t size) {
-    char name[] = "/tmp/cumulo-test-XXXXXX";
-    int fd = mkstemp(name);
-    unlink(name);
+    FILE *file = tmpfile();
+    CHECK(file != NULL);
+    int fd = dup(fileno(file));
+    fclose(file);
     uint8_t *data = s_pattern(size);
     CHECK_EQ(write(fd, data, size), size);
     free(data);
