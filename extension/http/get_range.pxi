@@ -1,0 +1,91 @@
+# The hottest path: a range of known length straight to the engine, without a plan. Under the GIL; what waits is the
+# request (see request.pxi), which resolves the future itself when its end is drained.
+
+cdef object _range_future = None  # the class, made when asyncio is first used: it takes long to import
+cdef object _running_loop = None
+
+
+cdef int _prepare_asyncio() except -1:
+    global _range_future, _running_loop
+    import asyncio
+
+    # A future whose cancel reaches the wire. Subclassing costs less than a done callback, which is a loop turn each.
+    class RangeFuture(asyncio.Future):
+        request = None
+
+        def cancel(self, msg=None):
+            if not super().cancel(msg):
+                return False
+            request, self.request = self.request, None
+            if request is not None:
+                request.cancel()
+            return True
+
+    _running_loop = asyncio.get_running_loop
+    _range_future = RangeFuture
+    return 0
+
+
+cdef Request _range_request(Client client, str key, uint64_t start, uint64_t end, context):
+    cdef Request request
+    if client.generation != cml_runtime_generation():
+        raise RuntimeError("this client was made before a fork")
+    request = Request(client, "GET", _path(client.base, key) + client.query, context=context, sink="buffer",
+                      cut=client.cuts)
+    cml_request_set_range(request.c, CML_RANGE_BOUNDED, start, end)
+    request.feed_target(end - start)
+    return request
+
+
+def get_range(Client client not None, str key not None, uint64_t start, uint64_t end, context):
+    """Bytes `start` to `end` (exclusive) of an object; waits on this thread."""
+    cdef Request request = _range_request(client, key, start, end, context)
+    request.perform()
+    return request.take_target()
+
+
+def get_range_async(Client client not None, str key not None, uint64_t start, uint64_t end, context):
+    """The same as a future of the running event loop."""
+    cdef Request request = _range_request(client, key, start, end, context)
+    if _range_future is None:
+        _prepare_asyncio()
+    loop = _running_loop()
+    future = _range_future(loop=loop)
+    request.is_range = True
+    request.waiter = future
+    request.submit(_loop_queue(loop))
+    future.request = request
+    return future
+
+
+cdef bytes _path(bytes base, str key):
+    # Percent-encoding (RFC 3986 2.1) of all but the unreserved characters and "/", exactly once.
+    cdef bytes raw = key.encode("utf-8")
+    cdef const uint8_t *source = <const uint8_t *>PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t length = len(raw)
+    cdef Py_ssize_t i
+    cdef Py_ssize_t at = len(base)
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, at + 3 * length)
+    cdef char *to = PyBytes_AS_STRING(out)
+    cdef const char *digits = b"0123456789ABCDEF"
+    memcpy(to, PyBytes_AS_STRING(base), at)
+    for i in range(length):
+        if _plain[source[i]]:
+            to[at] = source[i]
+            at += 1
+        else:
+            to[at] = b'%'
+            to[at + 1] = digits[source[i] >> 4]
+            to[at + 2] = digits[source[i] & 15]
+            at += 3
+    return out[:at]
+
+
+def encode_path(bytes base not None, str key not None):
+    """A request path: `base` as it is, then the key percent-encoded once."""
+    return _path(base, key)
+
+
+cdef bint _plain[256]
+for _i in range(256):
+    _plain[_i] = chr(_i) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
