@@ -211,7 +211,6 @@ cdef extern from "engine/engine.h" nogil:
         uint64_t part_bytes
         uint32_t max_concurrency
         bint foreign_memory
-        uint64_t file_offset
         const char *file
         const char *checksum
         const char *expected

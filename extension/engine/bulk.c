@@ -31,6 +31,7 @@ bool cml_request_set_bulk(struct cml_request *request, const struct cml_bulk_opt
         return false;
     }
     bulk->owner = request;
+    bulk->fd = -1;
     bulk->options = *options;
     const char **texts[] = {&bulk->options.file, &bulk->options.checksum, &bulk->options.expected,
                             &bulk->options.copy_source};
@@ -431,7 +432,7 @@ static bool s_stop(struct cml_request *request, int why) {
         bulk->stopped = true;
         bulk->why_stopped = why;
     }
-    while (bulk->starting) { /* another try, on a loop's thread, for microseconds */
+    while (bulk->starting || bulk->writing) { /* another try, for microseconds; a write, for as long as its disk takes */
         pthread_mutex_unlock(&request->lock);
         s_sleep_ms(1);
         pthread_mutex_lock(&request->lock);

@@ -5,6 +5,7 @@
  *
  * bulk.c          a job's life: the callbacks, the end, another try, cancel, exit
  * bulk_make.c     a job as aws-c-s3's options
+ * bulk_file.c     where a download to a file is written
  * bulk_errors.c   aws-c-s3's errors as ours
  * bulk_client.c   the clients of aws-c-s3, few and shared, and where they find credentials
  * bulk_pool.c     the memory of parts: our buffers, within the budget
@@ -25,11 +26,14 @@ struct cml_bulk {
     /* under the request's lock */
     struct aws_s3_meta_request *meta; /* referenced, from the making of it until its finish */
     bool starting;                    /* the meta request is being made */
+    bool writing;                     /* to the file of a download */
     bool finish_seen;                 /* of this try */
     bool stopped;                     /* cancelled, or the process exits */
     int why_stopped;
     uint32_t failed_attempts; /* of the HTTP request that failed last */
     uint32_t tries;           /* of the job as a whole */
+    int fd; /* immutable once submitted: where a download goes; -1 before that is known */
+    uint64_t file_offset;
     struct timespec file_time; /* immutable once submitted: when an upload's file was last written to */
     int64_t file_size;
     /* aws-c-s3's threads, one after the other; read at the end */
@@ -56,6 +60,11 @@ void cml_bulk_after_fork_in_child(void);
 
 /* bulk_make.c. The callbacks are the caller's. NULL: aws_last_error(). */
 struct aws_s3_meta_request *cml_bulk_make(struct cml_request *request, struct aws_s3_meta_request_options *callbacks);
+
+/* bulk_file.c */
+bool cml_bulk_feed_file(struct cml_request *request, int fd, uint64_t offset, uint64_t length);
+int cml_bulk_on_body(struct aws_s3_meta_request *meta, const struct aws_byte_cursor *body, uint64_t range_start,
+                     void *user_data);
 
 /* bulk_errors.c: CML_ERR_*; notes the status and code where aws-c-s3 only has its own error for them */
 int cml_bulk_error(struct cml_request *request, int crt_error);

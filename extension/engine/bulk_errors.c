@@ -4,7 +4,6 @@
 
 #include <aws/http/http.h>
 #include <aws/io/io.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,24 +17,6 @@ static int s_status_of(struct cml_request *request, int status, const char *code
         request->current.status = status;
     }
     return CML_ERR_STATUS;
-}
-
-/* errno of a file that a download goes to, as near as aws-c-common tells; 0 for another matter. */
-static int s_os_error(int crt_error) {
-    switch (crt_error) {
-        case AWS_ERROR_NO_SPACE:
-            return ENOSPC;
-        case AWS_ERROR_NO_PERMISSION:
-            return EACCES;
-        case AWS_ERROR_FILE_INVALID_PATH:
-        case AWS_ERROR_S3_RECV_FILE_NOT_FOUND:
-            return ENOENT;
-        case AWS_ERROR_FILE_WRITE_FAILURE:
-        case AWS_ERROR_FILE_OPEN_FAILURE:
-            return EIO;
-        default:
-            return 0;
-    }
 }
 
 static int s_io(int crt_error) {
@@ -67,6 +48,9 @@ static int s_io(int crt_error) {
 }
 
 int cml_bulk_error(struct cml_request *request, int crt_error) {
+    if (request->bulk->os_error != 0) {
+        return CML_ERR_FILE;
+    }
     switch (crt_error) {
         case AWS_ERROR_S3_INVALID_RESPONSE_STATUS:
         case AWS_ERROR_S3_NON_RECOVERABLE_ASYNC_ERROR:
@@ -97,8 +81,5 @@ int cml_bulk_error(struct cml_request *request, int crt_error) {
         default:
             break;
     }
-    if (request->bulk->options.job == CML_BULK_GET_FILE) {
-        request->bulk->os_error = s_os_error(crt_error);
-    }
-    return request->bulk->os_error != 0 ? CML_ERR_FILE : s_io(crt_error);
+    return s_io(crt_error);
 }

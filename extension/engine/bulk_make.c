@@ -79,9 +79,8 @@ static void s_content(struct cml_request *request, struct aws_s3_meta_request_op
             break;
         case CML_BULK_GET_FILE:
             options->type = AWS_S3_META_REQUEST_TYPE_GET_OBJECT;
-            options->recv_filepath = aws_byte_cursor_from_c_str(bulk->options.file);
-            options->recv_file_option = AWS_S3_RECV_FILE_WRITE_TO_POSITION;
-            options->recv_file_position = bulk->options.file_offset;
+            options->body_callback = cml_bulk_on_body;
+            options->out_of_order_delivery = AWS_TRIBOOL_TRUE; /* no part waits in memory for those before it */
             break;
         case CML_BULK_COPY:
             options->type = AWS_S3_META_REQUEST_TYPE_COPY_OBJECT;

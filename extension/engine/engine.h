@@ -244,7 +244,7 @@ size_t cml_checksum_end(struct cml_sum *sum, uint8_t out[64]);
 
 enum cml_bulk_job {
     CML_BULK_GET,        /* a bounded range into the room fed before submission */
-    CML_BULK_GET_FILE,   /* a bounded range into a file that exists */
+    CML_BULK_GET_FILE,   /* a bounded range into the file fed before submission */
     CML_BULK_PUT,        /* the body, as a multipart upload */
     CML_BULK_PUT_FILE,   /* a whole file by its name */
     CML_BULK_PUT_WRITES, /* what cml_request_write brings */
@@ -256,8 +256,7 @@ struct cml_bulk_options {
     uint64_t part_bytes;
     uint32_t max_concurrency; /* connections */
     bool foreign_memory;      /* GET: a cancel waits until nothing writes there any more */
-    uint64_t file_offset;     /* GET_FILE */
-    const char *file;         /* GET_FILE, PUT_FILE */
+    const char *file;         /* PUT_FILE */
     const char *checksum;     /* an algorithm: what is sent with each part, or that of `expected`; NULL for none */
     const char *expected;     /* GET: what the bytes asked for must come to, in base64 */
     const char *copy_source;  /* COPY: the source's URI */

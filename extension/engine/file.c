@@ -311,6 +311,9 @@ static bool s_reopen(struct cml_request *request) {
 }
 
 enum cml_fed cml_request_feed_file(struct cml_request *request, int fd, uint64_t offset, uint64_t length) {
+    if (request->bulk != NULL) {
+        return cml_bulk_feed_file(request, fd, offset, length) ? CML_FED : CML_FED_REFUSED;
+    }
     pthread_mutex_lock(&request->lock);
     bool taken = length > 0 && s_may_feed(request);
     bool finished = request->finished, again = false;

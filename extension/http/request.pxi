@@ -432,7 +432,6 @@ cdef class Request:
         self.to_file = True
         if fed == CML_FED_AGAIN and self.ended:
             self.ended = False
-            self.queue.pending += 1
             _pinned.add(self)
 
     def reserve_pieces(self, uint32_t pieces):

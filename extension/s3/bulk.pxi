@@ -26,8 +26,7 @@ def prepare_bulk(Client client not None):
 
 
 def make_bulk(Request request not None, str job not None, *, uint64_t part_bytes, uint32_t max_concurrency,
-              bint foreign_memory=False, file=None, uint64_t file_offset=0, checksum=None, expected=None,
-              copy_source=None):
+              bint foreign_memory=False, file=None, checksum=None, expected=None, copy_source=None):
     """Have aws-c-s3 carry out a request that is not submitted yet; returns it."""
     cdef cml_bulk_options options
     cdef list kept = []
@@ -38,7 +37,6 @@ def make_bulk(Request request not None, str job not None, *, uint64_t part_bytes
     options.part_bytes = part_bytes
     options.max_concurrency = max_concurrency
     options.foreign_memory = foreign_memory
-    options.file_offset = file_offset
     options.file = _text(file, kept)
     options.checksum = _text(checksum, kept)
     options.expected = _text(expected, kept)
@@ -46,9 +44,6 @@ def make_bulk(Request request not None, str job not None, *, uint64_t part_bytes
     if not cml_request_set_bulk(request.c, &options):
         raise MemoryError()
     request.is_bulk = True
-    if job == "get_file":
-        request.keep = file
-        request.to_file = True
     return request
 
 

@@ -342,7 +342,6 @@ def make_bulk(
     max_concurrency: int,
     foreign_memory: bool = False,
     file: str | None = None,
-    file_offset: int = 0,
     checksum: str | None = None,
     expected: str | None = None,
     copy_source: str | None = None,

@@ -18,7 +18,6 @@ from cumulo.exceptions import (
     BaseError,
     ChecksumError,
     ConnectionFailedError,
-    LocalFileError,
     NotFoundError,
     ObjectChangedError,
     PermissionDeniedError,
@@ -73,30 +72,6 @@ def test_a_part_of_an_object(fault_server: FaultServer, crt: S3Store) -> None:
         return request.take_target()
 
     assert sync.run(plan()) == DATA[77 : 7 * MIB]
-
-
-@pytest.mark.parametrize("offset", [0, 1000])
-def test_into_a_file(fault_server: FaultServer, crt: S3Store, tmp_path: Path, offset: int) -> None:
-    content = Object(DATA)
-    fault_server.script(PATH, content)
-    target = tmp_path / "target"
-    target.write_bytes(b"-" * offset)
-    request = bulk_of(crt).get(
-        "key", None, content.current_etag, (0, len(DATA)), part_bytes=5 * MIB, most=4, file=str(target),
-        file_offset=offset,
-    )  # fmt: skip
-    sync.run(bulk.perform(bulk_of(crt), request))
-    assert target.read_bytes() == b"-" * offset + DATA
-
-
-def test_a_file_that_cannot_be_written(fault_server: FaultServer, crt: S3Store, tmp_path: Path) -> None:
-    content = Object(DATA)
-    fault_server.script(PATH, content)
-    request = bulk_of(crt).get(
-        "key", None, content.current_etag, (0, len(DATA)), part_bytes=5 * MIB, most=4, file=str(tmp_path / "none" / "f")
-    )
-    with pytest.raises(LocalFileError, match="can't write"):
-        sync.run(bulk.perform(bulk_of(crt), request))
 
 
 @pytest.mark.parametrize("algorithm", ["crc64nvme", "crc32c", "crc32"])

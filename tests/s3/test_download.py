@@ -1,4 +1,5 @@
-"""Downloads to files: what goes over the wire, and what is left when something goes wrong."""
+"""Downloads to files: what goes over the wire, and what is left when something goes wrong. By the engine, and by
+aws-c-s3 where that makes a difference."""
 
 from __future__ import annotations
 
@@ -18,11 +19,12 @@ from typing import Any
 
 import pytest
 
-from cumulo.exceptions import BaseError, ChecksumError, LocalFileError, ObjectChangedError
+from cumulo.exceptions import BaseError, ChecksumError, LocalFileError, ObjectChangedError, PermissionDeniedError
 from cumulo.store import S3Store
 from tests.faults import Cut, FaultServer, Faulty, Flip, Object, Request, Response, Trickle
+from tests.servers import S3Server
 
-from .support import MIB, PATH, fault_store
+from .support import MIB, PATH, fault_store, server_store
 
 DATA = os.urandom(6 * MIB + 12_345)
 PARTS = 7
@@ -39,27 +41,130 @@ def _start(request: Request) -> int:
     return int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
 
 
+@pytest.fixture(params=["engine", "crt"])
+def client(request: pytest.FixtureRequest) -> str:
+    """Each bulk client in turn."""
+    return request.param
+
+
+@pytest.fixture
+def either(fault_server: FaultServer, client: str) -> S3Store:
+    """A store on the fault server with that bulk client."""
+    return fault_store(fault_server, bulk_client=client)
+
+
+def _of_aws_c_s3(server: FaultServer) -> list[Request]:
+    return [request for request in server.requests if "CRTS3" in (request.header("user-agent") or "")]
+
+
 # -- what goes over the wire
 
 
 @pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme", "sha256", None])
 def test_parts_and_their_checksum(
-    fault_server: FaultServer, faulty: S3Store, tmp_path: Path, algorithm: str | None
+    fault_server: FaultServer, either: S3Store, client: str, tmp_path: Path, algorithm: str | None
 ) -> None:
     fault_server.script(PATH, Object(DATA, checksums=[algorithm] if algorithm else []))
-    faulty.download("key", tmp_path / "file", part_size=MIB)
+    either.download("key", tmp_path / "file", part_size=MIB)
     assert (tmp_path / "file").read_bytes() == DATA
-    assert len(_ranges(fault_server)) == PARTS
+    if client == "engine":  # the first request is for all of it, and brings the first part
+        assert len(_ranges(fault_server)) == PARTS
+    else:
+        assert len(_of_aws_c_s3(fault_server)) == PARTS
+
+
+@pytest.mark.parametrize("how", ["sync", "asyncio", "futures"])
+def test_three_ways(fault_server: FaultServer, either: S3Store, client: str, tmp_path: Path, how: str) -> None:
+    fault_server.script(PATH, Object(DATA))
+    file = tmp_path / "file"
+    if how == "sync":
+        meta = either.download("key", file, part_size=MIB)
+    elif how == "futures":
+        meta = either.futures.download("key", file, part_size=MIB).result(60)
+    else:
+
+        async def run() -> Any:
+            return await either.download_async("key", file, part_size=MIB)
+
+        meta = asyncio.run(run())
+    assert meta["size"] == len(DATA)
+    assert file.read_bytes() == DATA
+    assert os.listdir(tmp_path) == ["file"]
+    assert bool(_of_aws_c_s3(fault_server)) == (client == "crt")
+
+
+@pytest.mark.parametrize("span", [(MIB // 2, 5 * MIB + 7), (0, 3 * MIB), (4 * MIB, len(DATA))])
+def test_a_range(fault_server: FaultServer, either: S3Store, tmp_path: Path, span: tuple[int, int]) -> None:
+    fault_server.script(PATH, Object(DATA))
+    either.download("key", tmp_path / "file", part_size=MIB, options={"range": span})
+    assert (tmp_path / "file").read_bytes() == DATA[slice(*span)]
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB])
+def test_what_fits_a_part_is_one_request(fault_server: FaultServer, either: S3Store, tmp_path: Path, size: int) -> None:
+    fault_server.script(PATH, Object(DATA[:size]))
+    either.download("key", tmp_path / "file", part_size=MIB)
+    assert (tmp_path / "file").read_bytes() == DATA[:size]
+    assert len(fault_server.requests) == 1
+
+
+def test_over_tls(fault_server: FaultServer, client: str, tmp_path: Path) -> None:
+    fault_server.script(PATH, Object(DATA))
+    store = fault_store(
+        fault_server, bulk_client=client, endpoint=fault_server.tls_url(),
+        client_options={"root_certificate": fault_server.ca_file.read_bytes()},
+    )  # fmt: skip
+    store.download("key", tmp_path / "file", part_size=MIB)
+    assert (tmp_path / "file").read_bytes() == DATA
+
+
+def test_on_real_servers(server: S3Server, client: str, tmp_path: Path) -> None:
+    store = server_store(server, bulk_client=client)
+    store.put("key", DATA, use_multipart=False)
+    store.download("key", tmp_path / "file", part_size=MIB)
+    assert (tmp_path / "file").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("fault", [Cut(1000, "rst"), Response.error(503, "SlowDown"), Response.error(429)])
+def test_a_part_that_heals(fault_server: FaultServer, either: S3Store, tmp_path: Path, fault: Cut | Response) -> None:
+    obj, failed = Object(DATA), threading.Event()
+
+    def step(request: Request) -> Response:
+        if _start(request) != 3 * MIB or failed.is_set():
+            return obj(request)
+        failed.set()
+        return obj(request).having(fault) if isinstance(fault, Cut) else fault
+
+    fault_server.script(PATH, step)
+    either.download("key", tmp_path / "file", part_size=MIB)
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert failed.is_set()
+
+
+def test_a_part_that_is_refused(fault_server: FaultServer, either: S3Store, tmp_path: Path) -> None:
+    fault_server.script(PATH, _stops_at(Object(DATA), 4 * MIB))
+    with pytest.raises(PermissionDeniedError) as caught:
+        either.download("key", tmp_path / "file", part_size=MIB)
+    assert caught.value.status == 403
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_may_be_resumed_is_the_engines(fault_server: FaultServer, tmp_path: Path) -> None:
+    fault_server.script(PATH, Object(DATA))
+    store = fault_store(fault_server, bulk_client="crt")
+    store.download("key", tmp_path / "file", part_size=MIB, resume=True)
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert not _of_aws_c_s3(fault_server)
 
 
 @pytest.mark.parametrize("changes", [{"ranges": "ignored"}, {"etag": 'W/"weak"'}, {"etag": ""}])
 def test_servers_of_whole_objects(
-    fault_server: FaultServer, faulty: S3Store, tmp_path: Path, changes: dict[str, Any]
+    fault_server: FaultServer, either: S3Store, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     obj = Object(DATA, **changes)
     fault_server.script(PATH, obj)
     for resume in (False, True):
-        faulty.download("key", tmp_path / "file", part_size=MIB, resume=resume)
+        either.download("key", tmp_path / "file", part_size=MIB, resume=resume)
         assert (tmp_path / "file").read_bytes() == DATA
         assert os.listdir(tmp_path) == ["file"]
 
@@ -72,23 +177,23 @@ def test_one_at_a_time_is_one_request(fault_server: FaultServer, faulty: S3Store
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"weak"'])
-def test_what_breaks_off_goes_on(fault_server: FaultServer, faulty: S3Store, tmp_path: Path, etag: str | None) -> None:
+def test_what_breaks_off_goes_on(fault_server: FaultServer, either: S3Store, tmp_path: Path, etag: str | None) -> None:
     """Without a strong ETag all of it comes once more: nobody has seen the first attempt."""
     obj = Object(DATA, etag=etag)
     fault_server.script(PATH, [Faulty(obj, Cut(5 * MIB), after="rst"), obj])
-    faulty.download("key", tmp_path / "file", max_concurrency=1)
+    either.download("key", tmp_path / "file", max_concurrency=1)
     assert (tmp_path / "file").read_bytes() == DATA
 
 
-def test_wrong_content_is_no_file(fault_server: FaultServer, faulty: S3Store, tmp_path: Path) -> None:
+def test_wrong_content_is_no_file(fault_server: FaultServer, either: S3Store, tmp_path: Path) -> None:
     obj = Object(DATA, checksums=["crc32c"])
     fault_server.script(PATH, lambda r: obj(r).having(Flip(100)) if _start(r) == 3 * MIB else obj(r))
     with pytest.raises(ChecksumError):
-        faulty.download("key", tmp_path / "file", part_size=MIB)
+        either.download("key", tmp_path / "file", part_size=MIB)
     assert os.listdir(tmp_path) == []
 
 
-def test_an_object_that_is_replaced_meanwhile(fault_server: FaultServer, faulty: S3Store, tmp_path: Path) -> None:
+def test_an_object_that_is_replaced_meanwhile(fault_server: FaultServer, either: S3Store, tmp_path: Path) -> None:
     obj = Object(DATA)
 
     def step(request: Request) -> Response:
@@ -98,7 +203,7 @@ def test_an_object_that_is_replaced_meanwhile(fault_server: FaultServer, faulty:
 
     fault_server.script(PATH, step)
     with pytest.raises(ObjectChangedError, match="ETag"):
-        faulty.download("key", tmp_path / "file", part_size=MIB, max_concurrency=2)
+        either.download("key", tmp_path / "file", part_size=MIB, max_concurrency=2)
     assert os.listdir(tmp_path) == []
 
 
@@ -118,10 +223,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_a_full_disk(fault_server: FaultServer, faulty: S3Store, small_disk: Path, concurrency: int) -> None:
+def test_a_full_disk(fault_server: FaultServer, either: S3Store, small_disk: Path, concurrency: int) -> None:
     fault_server.script(PATH, Object(DATA))
     with pytest.raises(LocalFileError, match="No space left.*make room") as caught:
-        faulty.download("key", small_disk / "file", part_size=MIB, max_concurrency=concurrency)
+        either.download("key", small_disk / "file", part_size=MIB, max_concurrency=concurrency)
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.filename == str(small_disk / "file")
     assert os.listdir(small_disk) == []
@@ -140,7 +245,7 @@ LIMITED = """
 import resource, sys
 from cumulo.exceptions import LocalFileError
 from cumulo.store import S3Store
-store = S3Store("bucket", endpoint=sys.argv[1], region="us-east-1", skip_signature=True,
+store = S3Store("bucket", endpoint=sys.argv[1], region="us-east-1", skip_signature=True, bulk_client=sys.argv[3],
                 client_options={"allow_http": True})
 store.head("key")
 resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))
@@ -151,9 +256,9 @@ except LocalFileError as error:
 """
 
 
-def test_a_limit_of_the_process(fault_server: FaultServer, tmp_path: Path) -> None:
+def test_a_limit_of_the_process(fault_server: FaultServer, tmp_path: Path, client: str) -> None:
     fault_server.script(PATH, Object(DATA))
-    arguments = [sys.executable, "-c", LIMITED, fault_server.url, str(tmp_path / "file")]
+    arguments = [sys.executable, "-c", LIMITED, fault_server.url, str(tmp_path / "file"), client]
     told = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True).stdout
     assert told.split() == [str(errno.EFBIG), str(tmp_path / "file")]
     assert os.listdir(tmp_path) == []
@@ -208,11 +313,11 @@ def _interrupt(store: S3Store, file: Path, **options: Any) -> None:
 
 @pytest.mark.parametrize("end", [_cancel_asyncio, _cancel_future, _interrupt])
 def test_a_call_that_is_cancelled_leaves_nothing(
-    fault_server: FaultServer, faulty: S3Store, tmp_path: Path, end: Callable[..., None]
+    fault_server: FaultServer, either: S3Store, tmp_path: Path, end: Callable[..., None]
 ) -> None:
     obj = Object(DATA)
     fault_server.script(PATH, lambda request: obj(request).having(CRAWLING))
-    end(faulty, tmp_path / "file")
+    end(either, tmp_path / "file")
     assert os.listdir(tmp_path) == []
 
 

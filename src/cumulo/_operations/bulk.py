@@ -16,10 +16,16 @@ from cumulo.exceptions import BaseError
 from .sources import StreamSource
 
 if TYPE_CHECKING:
-    from cumulo._providers.base import PutPlan
+    from cumulo._providers.base import Objects, PutPlan
     from cumulo._providers.s3_bulk import S3Bulk
 
     from .sources import Source
+
+
+def taking(provider: Objects, job: str | None) -> S3Bulk | None:
+    """The provider's bulk client, if it is to do this job; None is no job of its."""
+    client = provider.bulk
+    return client if job is not None and client is not None and client.takes(job) else None
 
 
 def perform(bulk: S3Bulk, request: Request) -> Plan[Request]:
@@ -29,14 +35,16 @@ def perform(bulk: S3Bulk, request: Request) -> Plan[Request]:
     yield Start(request)
     try:
         yield Until(request)
-    except BaseException:
-        yield from _stop(request)
+    except BaseException as error:
+        yield from _stop(request, error)
         raise
     return request
 
 
-def _stop(request: Request) -> Plan[None]:
+def _stop(request: Request, why: BaseException) -> Plan[None]:
     request.cancel()
+    if isinstance(why, GeneratorExit):  # the call was dropped: nobody runs another effect
+        return
     with suppress(BaseError):  # its end, once what had begun at the server is taken back
         yield Until(request)
 
@@ -55,8 +63,8 @@ def upload(bulk: S3Bulk, path: str, source: Source, plan: PutPlan, *, part_bytes
     try:
         yield from _write_all(request, source, part_bytes)
         yield Until(request)
-    except BaseException:
-        yield from _stop(request)
+    except BaseException as error:
+        yield from _stop(request, error)
         raise
     return request
 

@@ -2,7 +2,8 @@
 
 With `resume`, what has come stays when the call fails, is cancelled or its process dies: a partial file and a token
 beside it, `.<name>.cumulo-part` and `.<name>.cumulo-part.json`. The token says which parts are in the file, of which
-version of the object, and with which sums; it is written after the parts have been flushed to the disk.
+version of the object, and with which sums; it is written after the parts have been flushed to the disk. So these are
+fetched by the engine alone: a bulk client keeps no sums of parts.
 """
 
 from __future__ import annotations
@@ -85,12 +86,11 @@ def download(
         return _Resumable(provider, path, wanted, target, part_bytes, most).run()
 
     def ready(_meta: ObjectMeta, source: Source) -> Plan[None]:
-        source.in_memory = False
         yield Call(target.allocate, source.size)
 
     def content() -> Plan[tuple[ObjectMeta, int]]:
         room = _room_in(target)
-        return (yield from fetch(provider, path, wanted, room, part_bytes, part_bytes, most, ready))
+        return (yield from fetch(provider, path, wanted, room, part_bytes, part_bytes, most, ready, job="get_file"))
 
     return whole_or_nothing(target, content)
 
@@ -180,12 +180,12 @@ class _Resumable:
         room = _room_in(self._target)
         return (
             yield from fetch(
-                self._provider, self._path, self._wanted, room, self._part, self._part, self._most, self._ready, self
+                self._provider, self._path, self._wanted, room, self._part, self._part, self._most, self._ready, self,
+                job=None,
             )
-        )
+        )  # fmt: skip
 
     def _ready(self, meta: ObjectMeta, source: Source) -> Plan[None]:
-        source.in_memory = False
         yield Call(self._target.allocate, source.size)
         if source.size > self._part and source.serves_parts():
             status = yield Call(self._target.status)

@@ -16,7 +16,7 @@ from cumulo._drivers.effects import END, Plan, Start, Until
 from cumulo._native import Exported
 from cumulo._result import GetResult, HeldBody
 
-from . import ranges
+from . import bulk, ranges
 from .get import Wanted, check_same_object, span_of
 from .parts import Filling, Record, Room, Source, check_parts
 
@@ -117,26 +117,30 @@ def fetch(
     most: int,
     ready: Callable[[ObjectMeta, Source], Plan[None]],
     record: Record | None = None,
+    job: str | None = "get",
 ) -> Plan[tuple[ObjectMeta, int]]:
     """The content to where `room` says, in parallel parts if it is large: the metadata, and how many bytes came.
 
-    `given`: bytes that there is room for before anything is known; then comes `ready`, and room for the rest.
+    `given`: bytes that there is room for before anything is known; then comes `ready`, and room for the rest. `job`:
+    what it is to a bulk client, which fetches all of a large object itself.
     """
     request = provider.get(path, wanted)
+    request.mark_digest(given)
+    if bulk.taking(provider, job) is not None:
+        given = 0
     try:
         if given > 0:
             room(request, 0, given)
-        request.mark_digest(given)
         yield Start(request)
         yield Until(request, headers=True)
         meta = provider.meta(path, request)
         start, end = span_of(request, wanted, meta)
-        source = Source(provider, path, request, wanted, (start, end))
+        source = Source(provider, path, request, wanted, (start, end), job)
         yield from ready(meta, source)
         if source.size <= given:
             yield Until(request)
-        elif (most > 1 or record is not None) and source.serves_parts():
-            yield from Filling(source, room, part_bytes, most, record).run(fed=True)
+        elif source.size > part_bytes and (most > 1 or record is not None) and source.serves_parts():
+            yield from Filling(source, room, part_bytes, most, record).run(fed=given > 0)
         else:
             room(request, given, source.size - given)
             yield Until(request)

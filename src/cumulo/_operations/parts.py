@@ -48,7 +48,15 @@ def check_parts(part_size: Any, max_concurrency: Any) -> tuple[int, int]:
 class Source:
     """Where parts come from: what the first response said of the object, and how to ask for more of the same."""
 
-    def __init__(self, provider: Objects, path: str, first: Request, wanted: Wanted, span: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        provider: Objects,
+        path: str,
+        first: Request,
+        wanted: Wanted,
+        span: tuple[int, int],
+        job: str | None = "get",
+    ) -> None:
         self.first = first
         self.etag: str | None = first.response[1].get("etag")
         self._provider = provider
@@ -56,7 +64,7 @@ class Source:
         self._wanted = wanted
         self._start, end = span
         self.size = end - self._start
-        self.in_memory = True  # rather than in a file
+        self._job = job
         announced = first.announced_checksum if wanted.range is None else None
         self.announced = announced if announced is not None and announced[0] in _OF_PARTS else None
 
@@ -83,8 +91,7 @@ class Source:
     @property
     def bulk(self) -> S3Bulk | None:
         """What is to fetch all of it in the engine's place, if anything is."""
-        client = self._provider.bulk if self.in_memory else None
-        return client if client is not None and client.takes("get") else None
+        return bulk.taking(self._provider, self._job)
 
     def bulk_request(self, client: S3Bulk, part_bytes: int, most: int) -> Request:
         """All of the content, as a job of the bulk client."""
@@ -92,7 +99,7 @@ class Source:
         span = (self._start, self._start + self.size)
         return client.get(
             self._path, self._wanted.version, self.etag, span, part_bytes=part_bytes, most=most,
-            expected=self.announced, foreign=True,
+            expected=self.announced, foreign=True, to_file=self._job == "get_file",
         )  # fmt: skip
 
     def again(self) -> Request:

@@ -54,18 +54,16 @@ class S3Bulk:
         most: int,
         expected: tuple[str, str] | None = None,
         foreign: bool = False,
-        file: str | None = None,
-        file_offset: int = 0,
+        to_file: bool = False,
     ) -> Request:
-        """Bytes `span` of an object that must still have this ETag, into memory fed as one piece or into a file that
-        exists. `expected`: algorithm and checksum of these bytes. `foreign`: memory that nothing may touch after a
-        cancel.
+        """Bytes `span` of an object that must still have this ETag, into memory or a file fed as one piece.
+        `expected`: algorithm and checksum of these bytes. `foreign`: memory that nothing may touch after a cancel.
         """
         algorithm, value = expected if expected is not None and expected[0] in CRCS else (None, None)
         request = self._provider.get_part(path, version, etag, span)
         return make_bulk(
-            request, "get" if file is None else "get_file", part_bytes=part_bytes, max_concurrency=most,
-            checksum=algorithm, expected=value, foreign_memory=foreign, file=file, file_offset=file_offset,
+            request, "get_file" if to_file else "get", part_bytes=part_bytes, max_concurrency=most,
+            checksum=algorithm, expected=value, foreign_memory=foreign,
         )  # fmt: skip
 
     def put(self, path: str, plan: PutPlan, content: dict[str, Any] | None, *, part_bytes: int, most: int) -> Request:
