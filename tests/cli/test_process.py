@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.contract.conftest import gcs_store
+from tests.servers.gcs import GCSServer
+
 from .support import COMMAND, Bucket, files, invoke, spawn
 
 MEGA = 1024 * 1024
@@ -75,15 +78,16 @@ def test_an_interrupted_upload_leaves_nothing(bucket: Bucket, tmp_path: Path) ->
     assert bucket.uploads() == bucket.keys() == []
 
 
-def test_an_interrupted_copy_between_buckets_leaves_nothing(bucket: Bucket) -> None:
-    bucket.put("large", os.urandom(200 * MEGA))
-    other = Bucket(bucket.server, bucket.server.new_bucket())
-    process = spawn("cp", f"{bucket.url}/large", other.url)
-    _wait_until(lambda: bool(other.uploads()), process)
+def test_an_interrupted_copy_between_providers_leaves_nothing(bucket: Bucket, gcs: GCSServer) -> None:
+    source = gcs_store(gcs, bucket=(name := gcs.new_bucket()))
+    source.put("large", os.urandom(200 * MEGA))
+    options = ("-o", f"google_base_url={gcs.url}", "-o", "google_skip_signature=true")
+    process = spawn("cp", *options, f"gs://{name}/large", bucket.url)
+    _wait_until(lambda: bool(bucket.uploads()), process)
     time.sleep(0.1)
     status, _, errors = _interrupt(process)
     assert (status, errors) == (130, b"")
-    assert other.uploads() == other.keys() == []
+    assert bucket.uploads() == bucket.keys() == []
 
 
 def test_stdin_that_never_ends_is_interrupted(bucket: Bucket) -> None:
@@ -151,7 +155,17 @@ def test_help(arguments: tuple[str, ...], said: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("fly",), ("cp",), ("cp", "a"), ("ls", "gs://b"), ("rm",), ("cp", "--concurrency", "0", "a", "b"), ("ls", "-")],
+    [
+        ("fly",),
+        ("cp",),
+        ("cp", "a"),
+        ("ls", "ftp://b"),
+        ("ls", "memory:///"),
+        ("ls", "-o", "x", "s3://b"),
+        ("rm",),
+        ("cp", "--concurrency", "0", "a", "b"),
+        ("ls", "-"),
+    ],
 )
 def test_usage(arguments: tuple[str, ...]) -> None:
     result: Any = invoke(*arguments)

@@ -151,6 +151,15 @@ def test_tags_go_along(request: pytest.FixtureRequest) -> None:
     transfer.copy(source, "from", gcs_store(request.getfixturevalue("gcs")), "to")  # which has none
 
 
+def test_attributes_in_place_of_the_sources(request: pytest.FixtureRequest) -> None:
+    source = s3_store(request.getfixturevalue("ministack"))
+    source.put("from", b"x", attributes=ATTRIBUTES)
+    for target in (source, azure_store(request.getfixturevalue("azurite")), gcs_store(request.getfixturevalue("gcs"))):
+        transfer.copy(source, "from", target, "to", attributes={"Content-Type": "text/x-mine"})
+        found = target.get("to").attributes
+        assert {name: found.get(name) for name in ATTRIBUTES} == {**ATTRIBUTES, "Content-Type": "text/x-mine"}
+
+
 def test_what_makes_no_sense_costs_no_request(fault_server: FaultServer) -> None:
     source, target = fault_store(fault_server), MemoryStore()
     with pytest.raises(ValueError, match="part_size"):

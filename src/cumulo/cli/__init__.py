@@ -1,4 +1,4 @@
-"""The `cumulo` command: objects and files between S3 and local disks. It needs the extra `cli`."""
+"""The `cumulo` command: objects and files between stores and local disks. It needs the extra `cli`."""
 
 from __future__ import annotations
 

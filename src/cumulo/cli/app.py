@@ -33,8 +33,9 @@ _BATCH = 1000
 def app() -> None:
     """Copy, list, show and remove objects.
 
-    A LOCATION is s3://bucket/key, file:///path or a path; '-' is stdin or stdout. Credentials, regions and endpoints
-    that are not given come from the environment and the AWS tools' files.
+    A LOCATION is s3://bucket/key, gs://bucket/key, az://container/key, https://host/path or another URL of a store,
+    file:///path or a path; '-' is stdin or stdout. Accounts, credentials, regions and endpoints that are not given
+    come from the environment and the providers' tools' files.
 
     Exit status: 0 done; 1 something failed, with reasons on stderr; 2 wrong usage; 130 interrupted.
     """
@@ -74,23 +75,22 @@ def cp(
     SOURCE comes below TARGET, without SOURCE's own name; s3://bucket/a means the keys that begin with a/, not ab.
 
     A download appears under its name when it is complete. Keys that no path can have, or that would lead out of
-    TARGET, are refused. Within a bucket the server copies; between buckets the content passes through here.
-    Attributes are not kept on disk; uploads get a content type by their name.
+    TARGET, are refused. Within one account the server copies; otherwise the content passes through here, in parts.
+    Attributes are not kept on disk; uploads get a content type by their name. Of a web server only WebDAV can be
+    listed, which --recursive needs.
     """
     check_pair(source, target, recursive=recursive)
-    for place in (source, target):
-        if place.kind == "s3":
-            connection.store(place.bucket)  # wrong options are wrong usage, and no failure of each object
+    connection.check(source, target)  # wrong options are wrong usage, and no failure of each object
     if "stream" in (source.kind, target.kind):
         return _pipe(connection, source, target, content_type, dry_run)
     if dry_run:
         return asyncio.run(_show(_moves(connection, source, target, recursive)))
-    on_wire = connection.sent if target.kind == "s3" else connection.received
+    on_wire = connection.sent if target.remote else connection.received
     report = Reporter(quiet=quiet, verbose=verbose, on_wire=on_wire)
     transfers = Transfers(connection, content_type, report.moved, resume=resume)
     with report:
         asyncio.run(run_all(_moves(connection, source, target, recursive), transfers.run, concurrency, report))
-    if recursive and source.kind == "s3" and not report.total and not report.failures:
+    if recursive and source.remote and not report.total and not report.failures:
         raise FileNotFoundError(f"there is nothing below {source}")
     report.summary("copied")
     return FAILED if report.failures else 0
@@ -185,7 +185,7 @@ def head(connection: Connection, location: Location) -> None:
         (entry,) = (each for each in entries(connection, location, recursive=False) if isinstance(each, Entry))
         facts = {"size": entry.size, "last-modified": entry.modified}
     else:
-        result = connection.store(location.bucket).get(location.path, options={"head": True})
+        result = connection.store(location).get(location.path, options={"head": True})
         meta = result.meta
         facts = {"size": meta["size"], "last-modified": meta["last_modified"], "etag": meta["e_tag"]}
         facts |= {"version": meta["version"]} | {name.lower(): value for name, value in result.attributes.items()}
@@ -205,7 +205,7 @@ def rm(connection: Connection, locations: Sequence[Location], recursive: bool, d
     """Remove objects. Nothing is asked.
 
     With --recursive LOCATION is a folder, and all that is below it goes: s3://bucket is all of the bucket. On S3 an
-    object that isn't there counts as removed.
+    object that isn't there counts as removed; elsewhere that is a failure.
     """
     for location in locations:
         _check_removal(_not_stream(location), recursive)
@@ -225,7 +225,7 @@ def rm(connection: Connection, locations: Sequence[Location], recursive: bool, d
 
 
 def _check_removal(location: Location, recursive: bool) -> None:
-    if location.kind == "s3" and not recursive and (not location.path or location.path.endswith("/")):
+    if location.remote and not recursive and location.is_folder:
         raise ValueError(f"{location} is a folder: add --recursive to remove all that is in it")
     if location.kind == "local":
         if os.path.realpath(location.path) == os.path.realpath(os.sep):
@@ -239,7 +239,7 @@ def _removals(connection: Connection, location: Location, recursive: bool, dry_r
     if location.kind == "local":
         yield from _local_removals(location.path, recursive, dry_run)
         return
-    store = connection.store(location.bucket)
+    store = connection.store(location)
     if not recursive:
         if not dry_run:
             store.delete(location.path)

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from cumulo._operations.resume import TOKEN
-from cumulo.exceptions import NotFoundError
+from cumulo.exceptions import NotFoundError, NotSupportedError
 
 from .local import walk
 from .plan import Move, Refusal, folder, move_of, one_target
@@ -17,7 +17,7 @@ from .text import reason
 
 if TYPE_CHECKING:
     from cumulo import ObjectMeta
-    from cumulo.store import S3Store
+    from cumulo.store._native_store import NativeStore
 
     from .connect import Connection
     from .urls import Location
@@ -36,10 +36,7 @@ class Entry:
 
 async def one_move(connection: Connection, source: Location, target: Location) -> Move:
     """The single object of a `cp`."""
-    if source.kind == "s3":
-        size = (await connection.store(source.bucket).head_async(source.path))["size"]
-    else:
-        size = _file_size(source)
+    size = (await connection.store(source).head_async(source.path))["size"] if source.remote else _file_size(source)
     return Move(source, one_target(source, target, is_directory=_is_directory(target)), size)
 
 
@@ -60,7 +57,7 @@ async def all_moves(connection: Connection, source: Location, target: Location) 
         for move in _local_moves(source, target):
             yield move
         return
-    async for chunk in connection.store(source.bucket).list_async(folder(source.path), chunk_size=_PAGE):
+    async for chunk in connection.store(source).list_async(folder(source.path), chunk_size=_PAGE):
         for meta in chunk:
             move = move_of(source, target, meta["path"], meta["size"])
             if move is not None:
@@ -94,9 +91,12 @@ def entries(connection: Connection, location: Location, *, recursive: bool) -> I
     if location.kind == "local":
         yield from _local_entries(location.path, recursive)
         return
-    store, path = connection.store(location.bucket), location.path
+    store, path = connection.store(location), location.path
+    if path and location.kind == "http":
+        yield from _web_entries(store, location, recursive)
+        return
     found = False
-    if path and not path.endswith("/"):
+    if not location.is_folder:
         try:
             yield _of_meta(store.head(path), path.rpartition("/")[0])
             found = True
@@ -110,14 +110,34 @@ def entries(connection: Connection, location: Location, *, recursive: bool) -> I
         raise FileNotFoundError(f"there is nothing at {location}")
 
 
-def _folder_entries(store: S3Store, prefix: str, recursive: bool) -> Iterator[Entry]:
+def _web_entries(store: NativeStore, location: Location, recursive: bool) -> Iterator[Entry]:
+    """The folder first: web servers answer a HEAD for one as if it were an object. Files need no listing."""
+    refused: NotSupportedError | None = None
+    found = False
+    try:
+        for entry in _folder_entries(store, folder(location.path), recursive):
+            found = True
+            yield entry
+    except NotSupportedError as error:
+        refused = error
+    if found:
+        return
+    try:
+        if location.is_folder:
+            raise refused or FileNotFoundError(f"there is nothing at {location}")
+        yield _of_meta(store.head(location.path), location.path.rpartition("/")[0])
+    except NotFoundError:
+        raise FileNotFoundError(f"there is nothing at {location}") from None
+
+
+def _folder_entries(store: NativeStore, prefix: str, recursive: bool) -> Iterator[Entry]:
     if recursive:
         for chunk in store.list(prefix, chunk_size=_PAGE):
             for meta in chunk:
                 yield _of_meta(meta, prefix)
         return
     level = store.list_with_delimiter(prefix)
-    found = [Entry(name.removeprefix(prefix)) for name in level["common_prefixes"]]
+    found = [Entry(name.removeprefix(prefix).removesuffix("/") + "/") for name in level["common_prefixes"]]
     found += [_of_meta(meta, prefix) for meta in level["objects"]]
     yield from sorted(found, key=lambda entry: entry.name)
 

@@ -22,7 +22,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def location(text: str) -> Location:
-    """`s3://bucket/key`, `file:///path`, a path, or `-`, from the command line."""
+    """A URL, a path, or `-`, from the command line."""
     try:
         return parse(text)
     except ValueError as error:
@@ -37,12 +37,33 @@ def span(text: str) -> tuple[int, int | None] | int:
         raise click.BadParameter(str(error)) from error
 
 
+def option(text: str) -> tuple[str, str]:
+    """`name=value`, from the command line."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text.partition('=')[0]!r}: write NAME=VALUE")
+    return name, value
+
+
+def header(text: str) -> tuple[str, str]:
+    """`Name: value`, from the command line."""
+    name, colon, value = text.partition(":")
+    if not colon or not name:
+        raise click.BadParameter("write 'Name: value'")  # not what was written: it may be a key
+    return name.strip(), value.strip()
+
+
 _CONNECTION = (
-    click.option("--endpoint-url", metavar="URL", help="The S3 server; http:// is allowed if you write it."),
+    click.option("--endpoint-url", metavar="URL", help="The store's server; http:// is allowed if you write it."),
     click.option("--anonymous", is_flag=True, help="Don't sign requests: for public buckets."),
-    click.option("--region", help="The bucket's region."),
+    click.option("--region", help="An S3 bucket's region."),
     click.option("--profile", help="The profile of the AWS tools' files to take credentials from."),
-)
+    click.option("-o", "--option", "options", metavar="NAME=VALUE", type=option, multiple=True,
+                 help="An option of the store, such as account_name=NAME; one that begins with aws_, google_ or azure_ "
+                 "is for these stores only. Can be given more than once."),
+    click.option("--header", "headers", metavar="'NAME: VALUE'", type=header, multiple=True,
+                 help="Sent to web servers with each request. Can be given more than once."),
+)  # fmt: skip
 
 
 def command(function: Callable[Concatenate[Connection, P], int | None]) -> Callable[P, None]:
@@ -50,13 +71,14 @@ def command(function: Callable[Concatenate[Connection, P], int | None]) -> Calla
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        names = ("endpoint_url", "anonymous", "region", "profile")
+        names = ("endpoint_url", "anonymous", "region", "profile", "options", "headers")
         given: dict[str, Any] = {name: kwargs.pop(name) for name in names}
+        given["options"] = dict(given["options"])
         connection = Connection(**given)
         click.get_current_context().exit(_status(lambda: function(connection, *args, **kwargs)))
 
-    for option in reversed(_CONNECTION):
-        run = option(run)
+    for each in reversed(_CONNECTION):
+        run = each(run)
     return run
 
 

@@ -38,18 +38,18 @@ def check_pair(source: Location, target: Location, *, recursive: bool) -> None:
         raise ValueError("'-' can be the source or the target, not both")
     if recursive:
         _check_recursive(source, target)
-    elif source.kind == "s3" and (not source.path or source.path.endswith("/")):
+    elif source.remote and source.is_folder:
         raise ValueError(f"{source} is a folder: add --recursive to copy what is in it")
     elif source == target:
         raise ValueError(f"{source} would be copied onto itself")
-    elif source.kind == "stream" and (target.kind == "s3" and _is_folder(target)):
+    elif source.kind == "stream" and target.remote and target.is_folder:
         raise ValueError(f"what comes from stdin has no name: write a whole key instead of {target}")
 
 
 def _check_recursive(source: Location, target: Location) -> None:
     if "stream" in (source.kind, target.kind):
         raise ValueError("'-' is one object: leave out --recursive")
-    inside = source.kind == target.kind == "s3" and source.bucket == target.bucket
+    inside = source.remote and source.root == target.root
     if inside and folder(target.path).startswith(folder(source.path)):
         raise ValueError(f"{target} is inside {source}: its copies would be copied again")
 
@@ -57,10 +57,6 @@ def _check_recursive(source: Location, target: Location) -> None:
 def folder(key: str) -> str:
     """The key's prefix as a folder: whole segments, or all of the bucket."""
     return key if not key or key.endswith("/") else key + "/"
-
-
-def _is_folder(location: Location) -> bool:
-    return not location.path or location.path.endswith("/")
 
 
 def one_target(source: Location, target: Location, *, is_directory: bool) -> Location:
@@ -74,7 +70,7 @@ def one_target(source: Location, target: Location, *, is_directory: bool) -> Loc
     Raises:
         ValueError: the source's name can't be a file's.
     """
-    if target.kind == "stream" or not (is_directory or _is_folder(target)):
+    if target.kind == "stream" or not (is_directory or target.is_folder):
         return target
     name = posixpath.basename(source.path)
     if target.kind == "local":
@@ -86,7 +82,7 @@ def one_target(source: Location, target: Location, *, is_directory: bool) -> Loc
 
 def below(root: Location, name: str) -> Location:
     """`name`, a relative path with `/`, under a folder."""
-    if root.kind == "s3":
+    if root.remote:
         return root.at(folder(root.path) + name)
     return root.at(posixpath.join(root.path, name))
 
@@ -117,7 +113,7 @@ def move_of(source_root: Location, target_root: Location, path: str, size: int) 
         return Move(below(source_root, path), below(target_root, path), size)
     source = source_root.at(path)
     name = path.removeprefix(folder(source_root.path))
-    if target_root.kind == "s3":
+    if target_root.remote:
         return Move(source, below(target_root, name), size)
     if size == 0 and (not name or name.endswith("/")):
         return None

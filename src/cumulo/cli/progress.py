@@ -47,18 +47,18 @@ class Reporter:
             self._bar.stop()
 
     def found(self, size: int) -> None:
-        """One more object is to be copied."""
+        """One more object is to be copied; a negative size is one that the server does not say."""
         self.total += 1
-        self._bytes_total += size
+        self._bytes_total += max(0, size)
 
     def moved(self, count: int) -> None:
         """Bytes have arrived."""
-        self._bytes_moved += count
+        self._bytes_moved += max(0, count)
 
     def done(self, label: str, size: int) -> None:
         """An object is complete."""
         self.finished += 1
-        self._bytes_done += size
+        self._bytes_done += max(0, size)
         if self._verbose and not self._quiet:
             self._line(shown(label))
 

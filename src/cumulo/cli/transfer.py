@@ -6,16 +6,18 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from cumulo.transfer import copy_future
 
 from .local import NewFile
 from .plan import Move, content_type
 
 if TYPE_CHECKING:
-    from cumulo import Attributes, GetOptions, GetResult
-    from cumulo.store import S3Store
+    from cumulo import Attributes, GetOptions
 
     from .connect import Connection
     from .urls import Location
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CHUNK_BYTES = 1024 * 1024
 PART_BYTES = 5 * 1024 * 1024
-PARTS_AHEAD = 2
+PARTS_AT_ONCE = 4
 CLEAN_UP_S = 3.0
-STREAMED_AT_ONCE = 8
-"""Objects between two buckets that are held in parts at a time, whatever the concurrency."""
+LARGE_AT_ONCE = 4
+"""Objects between two stores that are held in parts at a time, whatever the concurrency."""
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
@@ -61,21 +63,20 @@ class Transfers:
         self._content_type = kind
         self._moved = moved
         self._resume = resume
-        self._stopping = False
-        self._streams = asyncio.Semaphore(STREAMED_AT_ONCE)
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def run(self, move: Move) -> None:
         """Copy it."""
-        if move.source.kind == "s3":
+        if move.source.remote:
             await (self._download(move) if move.target.kind == "local" else self._copy(move))
-        elif move.target.kind == "s3":
+        elif move.target.remote:
             await self._upload(move)
         else:
             await in_thread(_copy_file, move)
             self._moved(move.size)
 
     async def _upload(self, move: Move) -> None:
-        store = self._connection.store(move.target.bucket)
+        store = self._connection.store(move.target)
         attributes = self._attributes(move.source.path)
         # As a future of the background's: it is done only when an upload that was cancelled has been aborted.
         put = store.futures.put(move.target.path, Path(move.source.path), attributes=attributes, resume=self._resume)
@@ -87,7 +88,7 @@ class Transfers:
         return {"Content-Type": kind} if kind else {}
 
     async def _download(self, move: Move) -> None:
-        store = self._connection.store(move.source.bucket)
+        store = self._connection.store(move.source)
         if await in_thread(_prepared, move.target.path):
             download = store.futures.download(move.source.path, move.target.path, resume=self._resume)
             await settled(asyncio.wrap_future(download), download.cancel)
@@ -98,53 +99,24 @@ class Transfers:
         file = NewFile(move.target.path)
         try:
             await in_thread(file.open)
-            async for chunk in self._metered(result, size):
+            async for chunk in result.stream(CHUNK_BYTES):
                 await in_thread(file.write, chunk)
-            await in_thread(file.commit, size)
+                self._moved(len(chunk))
+            await in_thread(file.commit, size if size >= 0 else None)
         finally:
             file.discard()
 
-    async def _metered(self, result: GetResult, size: int) -> AsyncIterator[bytes]:
-        seen = 0
-        async for chunk in result.stream(CHUNK_BYTES):
-            yield chunk
-            seen += len(chunk)
-            self._moved(len(chunk))
-            if self._stopping:
-                raise OSError("interrupted")
-        if seen != size:
-            raise OSError(f"{seen} bytes came instead of {size}")
-
     async def _copy(self, move: Move) -> None:
-        source, target = move.source, move.target
-        store = self._connection.store(source.bucket)
-        if source.bucket == target.bucket and self._content_type is None:
-            copy = store.futures.copy(source.path, target.path)
+        source, target = self._connection.store(move.source), self._connection.store(move.target)
+        attributes: Attributes | None = {"Content-Type": self._content_type} if self._content_type else None
+        large = move.size > PART_BYTES or move.size < 0
+        async with self._large if large else nullcontext():
+            copy = copy_future(
+                source, move.source.path, target, move.target.path,
+                attributes=attributes, part_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE,
+            )  # fmt: skip
             await settled(asyncio.wrap_future(copy), copy.cancel)
-            self._moved(move.size)
-        elif move.size > PART_BYTES:
-            async with self._streams:
-                await self._stream(store, source, target)
-        else:
-            await self._stream(store, source, target)
-
-    async def _stream(self, store: S3Store, source: Location, target: Location) -> None:
-        result = await store.get_async(source.path)
-        size = result.meta["size"]
-        attributes = {name: value for name, value in result.attributes.items() if name != "Storage-Class"}
-        if self._content_type:
-            attributes["Content-Type"] = self._content_type
-        put = self._connection.store(target.bucket).put_async(
-            target.path,
-            self._metered(result, size),
-            attributes=attributes,
-            chunk_size=max(PART_BYTES, -(-size // 10_000)),  # S3 has no more parts than that
-            max_concurrency=PARTS_AHEAD,
-        )
-        await settled(put, self._stop)
-
-    def _stop(self) -> None:
-        self._stopping = True
+        self._moved(move.size)
 
 
 def _prepared(path: str) -> bool:
@@ -167,10 +139,10 @@ def _copy_file(move: Move) -> None:
 
 def from_stdin(connection: Connection, target: Location, kind: str | None) -> None:
     """Write what comes on stdin, until it ends."""
-    if target.kind == "s3":
+    if target.remote:
         kind = kind or content_type(target.path)
         attributes: Attributes = {"Content-Type": kind} if kind else {}
-        connection.store(target.bucket).put(target.path, sys.stdin.buffer, attributes=attributes)
+        connection.store(target).put(target.path, sys.stdin.buffer, attributes=attributes)
         return
     with NewFile(target.path) as file:
         while content := os.read(sys.stdin.fileno(), CHUNK_BYTES):
@@ -187,7 +159,7 @@ def to_stdout(connection: Connection, source: Location, span: tuple[int, int | N
         for content in _file_chunks(source.path, span):
             output.write(content)
     else:
-        result = connection.store(source.bucket).get(source.path, options=_options(span))
+        result = connection.store(source).get(source.path, options=_options(span))
         for content in result.stream(CHUNK_BYTES):
             output.write(content)
     output.flush()

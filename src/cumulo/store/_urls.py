@@ -135,6 +135,21 @@ def from_url(
     return made
 
 
+def divided(url: str) -> tuple[Scheme, str, str]:
+    """A URL of a bucket, a container or a server in two: the kind of store, the URL up to its root, and the rest.
+
+    The rest is as it stands, query and fragment included, and percent-encoded where the URL is http's.
+
+    Raises:
+        ValueError: no URL, or of no such thing.
+    """
+    kind = parse_scheme(url)
+    parts = _split(url)
+    path = parts.path[1:] if kind == "http" else _place_of(kind, parts).path
+    root = len(f"{parts.scheme}://{parts.netloc}{parts.path}") - len(path)
+    return kind, url[:root], url[root:]
+
+
 def _local(url: str, credential_provider: object, kwargs: dict[str, Any]) -> ObjectStoreMethods:
     from .local import LocalStore
 
@@ -175,9 +190,7 @@ def options_of(
     Raises:
         ValueError: not a URL of this kind of store, or a keyword says what the URL does.
     """
-    place = _PLACES[kind](_split(url))
-    if place is None:
-        raise _refusal(f"{_shown(_split(url))} is no {_NAMES[kind]} URL: write {_FORMS[kind]}")
+    place = _place_of(kind, _split(url))
     said = {table.name_of(name) for name, value in (config or {}).items() if value is not None}
     for name, value in kwargs.items():
         option = table.name_of(name)
@@ -193,6 +206,13 @@ def options_of(
 
 
 # -- the kinds of store
+
+
+def _place_of(kind: str, parts: SplitResult) -> _Place:
+    place = _PLACES[kind](parts) if kind in _PLACES else None
+    if place is None:
+        raise _refusal(f"{_shown(parts)} is no {_NAMES.get(kind, 'such')} URL: write {_FORMS.get(kind, 'another')}")
+    return place
 
 
 def _s3(parts: SplitResult) -> _Place | None:

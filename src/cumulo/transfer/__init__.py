@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
 
+    from cumulo import Attributes
     from cumulo.store import ObjectStoreMethods
 
 __all__ = ["copy", "copy_async", "copy_future"]
@@ -28,6 +29,7 @@ def copy(
     to: str,
     *,
     overwrite: bool = True,
+    attributes: Attributes | None = None,
     part_size: int | None = None,
     max_concurrency: int | None = None,
 ) -> None:
@@ -35,8 +37,9 @@ def copy(
 
     Where both are of one provider and account, the server copies, from bucket to bucket too, as `copy` of a store does.
     Otherwise the content passes through this process: parts of one version of the source are read while others are
-    sent, and no more is held than `2 * max_concurrency` parts; what is read ahead stays within the process's
-    `memory_bytes`. The target is there when it is complete; after an error or a cancel it is what it was before.
+    sent. No more is held than `2 * max_concurrency + 1` parts, 136 MiB by default; what all copies together read ahead
+    stays within the process's `memory_bytes`. The target is there when it is complete; after an error or a cancel it is
+    what it was before.
 
     Attributes are kept, but for the storage class, and by all targets but the local disk, which has none. Tags are kept
     where both sides have them (S3).
@@ -48,9 +51,11 @@ def copy(
         to: its path there.
         overwrite: False fails if there is such an object. Cloud Storage can say so of uploads in one request only: the
             object may then be no larger than `part_size * max_concurrency`.
+        attributes: set these, such as a `Content-Type`, in place of the source's of that name. The content then passes
+            through this process in any case.
         part_size: bytes of a part, where the content passes through here. Default: 8 MiB, and more where the target
             would otherwise have too many parts.
-        max_concurrency: how many parts are read, and how many are sent, at a time. Default: 16.
+        max_concurrency: how many parts are read, and how many are sent, at a time. Default: 8.
 
     Raises:
         NotFoundError: there is no such object.
@@ -59,7 +64,7 @@ def copy(
         SourceChangedError: a local file was written to while it was copied.
         NotSupportedError: the target can't hold such an object.
     """
-    sync.run(plan(source, from_, target, to, overwrite=overwrite, part_size=part_size, max_concurrency=max_concurrency))
+    sync.run(plan(source, from_, target, to, overwrite, attributes, part_size, max_concurrency))
 
 
 def copy_async(
@@ -69,13 +74,12 @@ def copy_async(
     to: str,
     *,
     overwrite: bool = True,
+    attributes: Attributes | None = None,
     part_size: int | None = None,
     max_concurrency: int | None = None,
 ) -> asyncio.Future[None]:
     """`copy`, awaited."""
-    return run_async(
-        plan(source, from_, target, to, overwrite=overwrite, part_size=part_size, max_concurrency=max_concurrency)
-    )
+    return run_async(plan(source, from_, target, to, overwrite, attributes, part_size, max_concurrency))
 
 
 def copy_future(
@@ -85,10 +89,9 @@ def copy_future(
     to: str,
     *,
     overwrite: bool = True,
+    attributes: Attributes | None = None,
     part_size: int | None = None,
     max_concurrency: int | None = None,
 ) -> Future[None]:
     """`copy` as a `concurrent.futures.Future`, whose cancel stops it."""
-    return run_in_background(
-        plan(source, from_, target, to, overwrite=overwrite, part_size=part_size, max_concurrency=max_concurrency)
-    )
+    return run_in_background(plan(source, from_, target, to, overwrite, attributes, part_size, max_concurrency))

@@ -9,7 +9,11 @@ from cumulo._operations.parts import check_parts
 
 if TYPE_CHECKING:
     from cumulo._operations.passing import Opened
+    from cumulo._types import Attributes
     from cumulo.store import ObjectStoreMethods
+
+_AT_ONCE = 8
+"""Half of what a get or a put alone has: there are both."""
 
 
 def plan(
@@ -17,27 +21,33 @@ def plan(
     from_: str,
     target: ObjectStoreMethods,
     to: str,
-    *,
     overwrite: bool,
+    attributes: Attributes | None,
     part_size: int | None,
     max_concurrency: int | None,
 ) -> Plan[None]:
     """Copy one object."""
-    part_bytes, most = check_parts(part_size, max_concurrency)
+    part_bytes, most = check_parts(part_size, _AT_ONCE if max_concurrency is None else max_concurrency)
     source._check_path(from_)
     target._check_path(to)
-    if source is target or source == target:
-        yield from target._plan_copy(from_, to, overwrite)
-        return
-    by_server = target._plan_copy_from(source, from_, to, overwrite)
+    by_server = _by_server(source, from_, target, to, overwrite) if attributes is None else None
     if by_server is not None:
         yield from by_server
         return
     opened = yield from source._plan_open(from_, part_bytes, most)
+    opened.attributes = {**opened.attributes, **(attributes or {})}
     try:
         yield from _put(target, to, opened, overwrite, part_bytes, most)
     finally:
         opened.source.close()
+
+
+def _by_server(
+    source: ObjectStoreMethods, from_: str, target: ObjectStoreMethods, to: str, overwrite: bool
+) -> Plan[None] | None:
+    if source is target or source == target:
+        return target._plan_copy(from_, to, overwrite)
+    return target._plan_copy_from(source, from_, to, overwrite)
 
 
 def _put(
