@@ -3,52 +3,52 @@
 # The build reads the version from this line; it stands nowhere else.
 __version__ = "0.1.0"
 
-from . import _native
-from ._errors import of_request
+from ._lazy import attach as _attach
 
-_native.set_error_factory(of_request)
-
-from . import exceptions, store
-from . import futures as futures
-from . import runtime as runtime
-from ._functions import (
-    copy,
-    copy_async,
-    delete,
-    delete_async,
-    get,
-    get_async,
-    get_range,
-    get_range_async,
-    get_ranges,
-    get_ranges_async,
-    head,
-    head_async,
-    list,
-    list_with_delimiter,
-    list_with_delimiter_async,
-    put,
-    put_async,
-    rename,
-    rename_async,
-)
-from ._native import Bytes
-from ._operations.list import ListStream
-from ._result import BytesStream, GetResult
-from ._types import (
-    Attribute,
-    Attributes,
-    GetOptions,
-    ListChunkType,
-    ListResult,
-    ObjectMeta,
-    OffsetRange,
-    PutMode,
-    PutResult,
-    SuffixRange,
-    UpdateVersion,
-)
-from .store._urls import parse_scheme
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import exceptions as exceptions
+    from . import futures as futures
+    from . import runtime as runtime
+    from . import store as store
+    from ._functions import (
+        copy,
+        copy_async,
+        delete,
+        delete_async,
+        get,
+        get_async,
+        get_range,
+        get_range_async,
+        get_ranges,
+        get_ranges_async,
+        head,
+        head_async,
+        list,
+        list_with_delimiter,
+        list_with_delimiter_async,
+        put,
+        put_async,
+        rename,
+        rename_async,
+    )
+    from ._native import Bytes
+    from ._operations.list import ListStream
+    from ._result import BytesStream, GetResult
+    from ._types import (
+        Attribute,
+        Attributes,
+        GetOptions,
+        ListChunkType,
+        ListResult,
+        ObjectMeta,
+        OffsetRange,
+        PutMode,
+        PutResult,
+        SuffixRange,
+        UpdateVersion,
+    )
+    from .store._urls import parse_scheme
 
 # obstore's names. What goes beyond them is in `cumulo.futures`, `cumulo.runtime` and on the stores.
 __all__ = [
@@ -91,3 +91,32 @@ __all__ = [
     "rename_async",
     "store",
 ]
+
+_TYPES = (
+    "Attribute",
+    "Attributes",
+    "GetOptions",
+    "ListChunkType",
+    "ListResult",
+    "ObjectMeta",
+    "OffsetRange",
+    "PutMode",
+    "PutResult",
+    "SuffixRange",
+    "UpdateVersion",
+)
+_HOMES = {
+    **dict.fromkeys(__all__, "cumulo._functions"),
+    **dict.fromkeys(_TYPES, "cumulo._types"),
+    "Bytes": "cumulo._native",
+    "BytesStream": "cumulo._result",
+    "GetResult": "cumulo._result",
+    "ListStream": "cumulo._operations.list",
+    "exceptions": "cumulo.exceptions",
+    "futures": "cumulo.futures",
+    "parse_scheme": "cumulo.store._urls",
+    "runtime": "cumulo.runtime",
+    "store": "cumulo.store",
+}
+
+__getattr__, __dir__ = _attach(globals(), _HOMES)

@@ -10,6 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import _native
 from . import exceptions as e
 
 if TYPE_CHECKING:
@@ -209,6 +210,9 @@ def of_request(request: Request) -> e.BaseError:
     elif request.crt_error and request.error not in ("total_timeout", "stall_timeout"):
         message = f"{message} ({request.crt_error})"
     return kind(_told(context, message, request.attempts), **_details(context, request))
+
+
+_native.set_error_factory(of_request)
 
 
 def of_file(context: Context, reason: int, filename: str, attempts: int = 0) -> e.LocalFileError:

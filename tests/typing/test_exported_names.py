@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import subprocess
+import sys
 import typing
 from types import ModuleType
 from typing import Any
@@ -44,6 +46,15 @@ def test_names_are_sorted_and_there(name: str) -> None:
     assert [missing for missing in names if not hasattr(module, missing)] == []
 
 
+def test_what_is_not_asked_for_is_not_imported() -> None:
+    program = "import sys; before = set(sys.modules); import cumulo; print(*sorted(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert loaded == ["__future__", "cumulo", "cumulo._lazy"]
+    program = "import sys; from cumulo.store import S3Store; S3Store('b', region='r'); print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"asyncio", "concurrent.futures", "email.utils", "json", "logging", "ssl", "tempfile"} & set(loaded)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_public_names_that_are_not_exported_are_modules(name: str) -> None:
     module = importlib.import_module(name)
@@ -55,9 +66,7 @@ def test_public_names_that_are_not_exported_are_modules(name: str) -> None:
         and str(getattr(value, "__module__", "")).startswith("cumulo")
     }
     left = own - set(exported(name))
-    if name == "cumulo":
-        assert left <= {"of_request"}
-    elif name == "cumulo.futures":
+    if name == "cumulo.futures":
         assert left <= {"ObjectStoreMethods"}
     else:
         assert left == set()

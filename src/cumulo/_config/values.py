@@ -7,7 +7,6 @@ What could hold a secret (text, URLs, headers, keys) is never repeated in an err
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, cast
@@ -123,6 +122,8 @@ def parse_header_text(value: object, label: str) -> bytes:
 def parse_headers(value: object, label: str) -> tuple[tuple[str, bytes], ...]:
     """A mapping of header names to values; its text is a JSON object. Names come out in lower case."""
     if isinstance(value, str):
+        import json
+
         try:
             value = json.loads(value)
         except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -40,6 +39,8 @@ def age_s(head: Request) -> float | None:
 
 @lru_cache(maxsize=256)
 def _parsed_date(text: str) -> datetime:
+    from email.utils import parsedate_to_datetime  # here, since it takes long to import
+
     return parsedate_to_datetime(text)
 
 

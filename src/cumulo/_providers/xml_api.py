@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -236,6 +235,8 @@ class XmlProvider:
 
 @lru_cache(maxsize=256)
 def _parsed_date(text: str) -> datetime:
+    from email.utils import parsedate_to_datetime  # here, since it takes long to import
+
     return parsedate_to_datetime(text)
 
 

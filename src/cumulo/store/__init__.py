@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from cumulo._lazy import attach as _attach
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cumulo._config import (
         AzureAccessKey,
@@ -84,15 +84,4 @@ _HOMES = {
     "parse_scheme": "cumulo.store._urls",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(home), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = _attach(globals(), _HOMES)
