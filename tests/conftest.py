@@ -16,6 +16,7 @@ import pytest
 from .faults import FaultServer
 from .servers.fixtures import (  # noqa: F401 - importing a fixture is what makes it known
     azurite,
+    azurite_tls,
     gcs,
     gcs_emulator,
     mark_server_tests,

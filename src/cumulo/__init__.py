@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         put_async,
         rename,
         rename_async,
+        sign,
+        sign_async,
     )
     from ._native import Bytes
     from ._operations.list import ListStream
@@ -89,6 +91,8 @@ __all__ = [
     "put_async",
     "rename",
     "rename_async",
+    "sign",
+    "sign_async",
     "store",
 ]
 

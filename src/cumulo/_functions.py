@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _defaults
 
 if TYPE_CHECKING:
     import asyncio
     import os
+    from datetime import timedelta
 
     from ._native import Bytes
     from ._operations.list import ListStream
+    from ._operations.sign import HTTP_METHOD
     from ._result import GetResult
     from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
     from .store import ObjectStoreMethods
+    from .store._signing import SigningStore
 
 
 def get(
@@ -201,3 +204,33 @@ def list_with_delimiter_async(
 ) -> asyncio.Future[ListResult[builtins.list[ObjectMeta]]]:
     """`list_with_delimiter_async` of the store."""
     return store.list_with_delimiter_async(prefix, return_arrow=return_arrow)
+
+
+@overload
+def sign(  # pyright: ignore[reportOverlappingOverload]
+    store: SigningStore, method: HTTP_METHOD, paths: str, expires_in: timedelta
+) -> str: ...  # a str is a sequence of them
+@overload
+def sign(
+    store: SigningStore, method: HTTP_METHOD, paths: Sequence[str], expires_in: timedelta
+) -> builtins.list[str]: ...
+def sign(store: SigningStore, method: HTTP_METHOD, paths: str | Sequence[str], expires_in: timedelta) -> Any:
+    """`sign` of the store: an `S3Store`, `GCSStore` or `AzureStore`."""
+    from .store._signing import signing
+
+    return signing(store).sign(method, paths, expires_in)
+
+
+@overload
+def sign_async(  # pyright: ignore[reportOverlappingOverload]
+    store: SigningStore, method: HTTP_METHOD, paths: str, expires_in: timedelta
+) -> asyncio.Future[str]: ...  # a str is a sequence of them
+@overload
+def sign_async(
+    store: SigningStore, method: HTTP_METHOD, paths: Sequence[str], expires_in: timedelta
+) -> asyncio.Future[builtins.list[str]]: ...
+def sign_async(store: SigningStore, method: HTTP_METHOD, paths: str | Sequence[str], expires_in: timedelta) -> Any:
+    """`sign_async` of the store."""
+    from .store._signing import signing
+
+    return signing(store).sign_async(method, paths, expires_in)

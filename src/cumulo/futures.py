@@ -7,19 +7,22 @@ for other futures of this module.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _defaults
 
 if TYPE_CHECKING:
     import os
     from concurrent.futures import Future
+    from datetime import timedelta
 
     from ._many import Content, FutureStream, GetItem, PutItem
     from ._native import Bytes
+    from ._operations.sign import HTTP_METHOD
     from ._result import GetResult
     from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
     from .store import ObjectStoreMethods
+    from .store._signing import SigningStore
 
 __all__ = [
     "copy",
@@ -34,6 +37,7 @@ __all__ = [
     "put",
     "put_many",
     "rename",
+    "sign",
 ]
 
 
@@ -157,6 +161,19 @@ def copy(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = Tr
 def rename(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
     """`rename` of the store."""
     return store.futures.rename(from_, to, overwrite=overwrite)
+
+
+@overload
+def sign(  # pyright: ignore[reportOverlappingOverload]
+    store: SigningStore, method: HTTP_METHOD, paths: str, expires_in: timedelta
+) -> Future[str]: ...  # a str is a sequence of them
+@overload
+def sign(
+    store: SigningStore, method: HTTP_METHOD, paths: Sequence[str], expires_in: timedelta
+) -> Future[list[str]]: ...
+def sign(store: SigningStore, method: HTTP_METHOD, paths: str | Sequence[str], expires_in: timedelta) -> Any:
+    """`sign` of the store's futures."""
+    return store.futures.sign(method, paths, expires_in)
 
 
 def list_with_delimiter(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -63,3 +66,26 @@ def refused(status: int, code: str) -> Response:
     """The service's error document, as its reference shows it."""
     text = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>No.</Message></Error>'
     return Response.xml(text, status=status).header("x-ms-error-code", code).header("x-ms-request-id", "r-1")
+
+
+def delegation_key() -> Response:
+    """The document as the reference shows it, under "Get User Delegation Key"."""
+    fields = {
+        "SignedOid": "o", "SignedTid": "t", "SignedStart": "2030-01-01T00:00:00Z",
+        "SignedExpiry": "2030-01-02T00:00:00Z", "SignedService": "b", "SignedVersion": "2025-01-05",
+        "Value": "c2VjcmV0",
+    }  # fmt: skip
+    text = "".join(f"<{name}>{value}</{name}>" for name, value in fields.items())
+    return Response.xml(f"<UserDelegationKey>{text}</UserDelegationKey>")
+
+
+def jwt(audience: str) -> str:
+    """A token that the emulator takes: it looks at these claims, not at the signature."""
+    now = int(time.time())
+    claims = {
+        "aud": audience, "iss": "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/", "iat": now - 60,
+        "nbf": now - 60, "exp": now + 3600, "oid": "of-a-user", "tid": "of-a-directory",
+    }  # fmt: skip
+    parts = ({"typ": "JWT", "alg": "RS256"}, claims)
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*encoded, "c2ln"])

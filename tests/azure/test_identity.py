@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +11,10 @@ import pytest
 
 from cumulo.auth.azure import AzureAsyncCredentialProvider, AzureCredentialProvider, UserDelegationProvider
 from cumulo.exceptions import MissingExtraError, UnauthenticatedError
-from tests.faults import FaultServer, Response
-from tests.servers import azurite as azurite_server
+from tests.faults import FaultServer
 from tests.servers.azurite import AzureServer
 
-from .support import PATH, blob, container_store, fault_store
+from .support import PATH, blob, container_store, delegation_key, fault_store, jwt
 
 CERTAIN = {"tenant_id": "tenant", "client_id": "client"}
 
@@ -111,14 +108,7 @@ def test_without_the_package(fault_server: FaultServer, monkeypatch: pytest.Monk
 
 
 def test_a_user_delegation_signature(fault_server: FaultServer) -> None:
-    """The key's document as the reference shows it, under "Get User Delegation Key"."""
-    fields = {
-        "SignedOid": "o", "SignedTid": "t", "SignedStart": "2030-01-01T00:00:00Z",
-        "SignedExpiry": "2030-01-02T00:00:00Z", "SignedService": "b", "SignedVersion": "2025-01-05",
-        "Value": "c2VjcmV0",
-    }  # fmt: skip
-    text = "".join(f"<{name}>{value}</{name}>" for name, value in fields.items())
-    fault_server.script("/", Response.xml(f"<UserDelegationKey>{text}</UserDelegationKey>"))
+    fault_server.script("/", delegation_key())
     authority = fault_server.tls_url()
     provider = UserDelegationProvider(
         authority, "container", Credential(), connection_verify=str(fault_server.ca_file), permission="r"
@@ -131,15 +121,6 @@ def test_a_user_delegation_signature(fault_server: FaultServer) -> None:
     assert sent["sig"]
 
 
-@pytest.fixture(scope="module")
-def azurite_tls(session_fault_server: FaultServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
-    """Azurite over TLS, which takes bearer tokens."""
-    authority = session_fault_server.authority
-    certificate: tuple[Path, Path, Path] = (authority.ca_file, *authority.files("valid"))
-    with azurite_server.serve(tmp_path_factory.mktemp("azurite-tls"), certificate) as server:
-        yield server
-
-
 @pytest.mark.server
 def test_tokens_on_the_emulator(azurite_tls: AzureServer) -> None:
     """It looks at issuer, audience and times: a token for another audience is refused."""
@@ -149,17 +130,3 @@ def test_tokens_on_the_emulator(azurite_tls: AzureServer) -> None:
     store.delete(["x"])
     with pytest.raises(UnauthenticatedError):
         container_store(azurite_tls, container, token=jwt("https://example.com")).put("x", b"1")
-
-
-def jwt(audience: str) -> str:
-    import base64
-    import json
-
-    now = int(time.time())
-    claims = {
-        "aud": audience, "iss": "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/", "iat": now - 60,
-        "nbf": now - 60, "exp": now + 3600,
-    }  # fmt: skip
-    parts = ({"typ": "JWT", "alg": "RS256"}, claims)
-    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
-    return ".".join([*encoded, "c2ln"])

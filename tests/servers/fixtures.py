@@ -8,8 +8,11 @@ want one in particular. Names come into the suite by tests/conftest.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.faults import FaultServer
 
 from . import azurite as azurite_server
 from . import gcs as gcs_server
@@ -25,7 +28,9 @@ from .gcs_emulator import Emulator
 from .s3server import S3Server
 
 SERVERS = ("ministack", "moto", "swift", "rclone")
-FIXTURES = frozenset({*SERVERS, "azurite", "gcs", "gcs_emulator", "ministack_tls", "s3_server", "webdav"})
+FIXTURES = frozenset(
+    {*SERVERS, "azurite", "azurite_tls", "gcs", "gcs_emulator", "ministack_tls", "s3_server", "webdav"}
+)
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +79,15 @@ def gcs() -> Iterator[GCSServer]:
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
     """Azurite over HTTP."""
     with azurite_server.serve(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite_tls(session_fault_server: FaultServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
+    """Azurite over TLS, which takes bearer tokens."""
+    authority = session_fault_server.authority
+    certificate: tuple[Path, Path, Path] = (authority.ca_file, *authority.files("valid"))
+    with azurite_server.serve(tmp_path_factory.mktemp("azurite-tls"), certificate) as server:
         yield server
 
 

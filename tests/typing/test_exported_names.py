@@ -22,8 +22,6 @@ TO_COME = {
     "open_reader_async",
     "open_writer",
     "open_writer_async",
-    "sign",
-    "sign_async",
 }
 
 

@@ -71,14 +71,14 @@ def by_default() -> Credentials:
     return _tokens(("google default", found), "Google's application-default credentials", load)
 
 
-def _of_info(info: dict[str, Any]) -> Any:
+def _of_info(info: dict[str, Any], scopes: tuple[str, ...] = _SCOPES) -> Any:
     """google-auth's object for a document, by the class for its type: its loader for all types is deprecated."""
     module, kind, make = _CLASSES.get(info.get("type", ""), (None, None, None))
     if info.get("type") == "external_account":
         module, kind, make = f"google.auth.{_external(info)}", "Credentials", "from_info"
     if module is None or kind is None or make is None:
         raise CredentialsError(f"credentials of type {info.get('type')!r} are not known")
-    return getattr(getattr(import_module(module), kind), make)(info, scopes=_SCOPES)
+    return getattr(getattr(import_module(module), kind), make)(info, scopes=scopes)
 
 
 def _external(info: Mapping[str, Any]) -> str:

@@ -27,6 +27,8 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, cast
@@ -44,6 +46,8 @@ EARLY_SHARE: Final = 0.1
 KEPT_SOURCES: Final = 32
 _STOP_TIMEOUT_S: Final = 1.0
 _MESSAGE_BYTES: Final = 500
+_REST_MS: Final = 1000
+"""How long a source that failed is left in peace, as the engine does."""
 
 
 class Source:
@@ -68,6 +72,12 @@ class Source:
         self.awaiting = False
         """The flight awaits the user's coroutine, which can be cancelled."""
         self.last: Keys | None = None
+        self.fresh_until_ms = 0
+        """From when on the last keys, or the last failure, are not good enough any more; 0 for never."""
+        self.failure: CredentialsError | None = None
+        """Why the last call gave no keys; what it raised is the cause."""
+        self.asking: list[Future[None]] = []
+        """Who waits for the end of what is under way."""
 
     def checked(self, keys: Keys) -> Keys:
         """The keys, unless they have expired already."""
@@ -85,6 +95,12 @@ class Source:
         if self.threshold_s is not None:
             early_ms = min(self.threshold_s * 1000, lifetime_ms / 2)
         return int(expires_ms - early_ms)
+
+    def tell(self) -> None:
+        """Go on with who waits."""
+        waiting, self.asking = self.asking, []
+        for told in waiting:
+            told.set_result(None)
 
     def explain(self, error: BaseException) -> str:
         """What went wrong, without secrets, in a length that the engine keeps."""
@@ -159,7 +175,8 @@ class Refresher:
         source = cast(Source, credentials.owner)
         source.wanted = False
         source.alarm = None
-        credentials.publish_failure(f"{source.name} has not answered within {ANSWER_TIMEOUT_S:g} s")
+        failure = CredentialsError(f"{source.name} has not answered within {ANSWER_TIMEOUT_S:g} s")
+        self._fail(credentials, failure)
         if source.flight is not None and source.awaiting:
             source.flight.cancel()
 
@@ -172,14 +189,36 @@ class Refresher:
         try:
             keys = source.checked(flight.result())
         except BaseException as error:
-            message = source.explain(error)
-            logger.debug("no keys: %s", message)
-            credentials.publish_failure(message)
+            failure = CredentialsError(source.explain(error))
+            failure.__cause__ = error
+            logger.debug("no keys: %s", failure)
+            self._fail(credentials, failure)
             return
-        source.last = keys
+        source.last, source.failure = keys, None
         logger.debug("keys from %s, valid until: %s", source.name, text_of_ms(keys.expires_ms))
-        refresh_ms = source.refresh_ms(keys.expires_ms)
-        credentials.publish(*keys[:3], expires_ms=keys.expires_ms, refresh_ms=refresh_ms)
+        source.fresh_until_ms = source.refresh_ms(keys.expires_ms)
+        credentials.publish(*keys[:3], expires_ms=keys.expires_ms, refresh_ms=source.fresh_until_ms)
+        source.tell()
+
+    def _fail(self, credentials: Credentials, failure: CredentialsError) -> None:
+        source = cast(Source, credentials.owner)
+        source.failure = failure
+        source.fresh_until_ms = int(time.time() * 1000) + _REST_MS
+        credentials.publish_failure(str(failure))
+        source.tell()
+
+    def ask(self, credentials: Credentials) -> None:
+        """Fresh keys for who does not go through the engine; returns when they are there, or there are none."""
+        told: Future[None] = Future()
+        self._loop.call_soon_threadsafe(self._join, credentials, told)
+        with contextlib.suppress(FutureTimeoutError):
+            told.result(ANSWER_TIMEOUT_S + 1)
+
+    def _join(self, credentials: Credentials, told: Future[None]) -> None:
+        source = cast(Source, credentials.owner)
+        source.asking.append(told)
+        if not source.wanted:
+            self._refresh(credentials)
 
     async def _fetch(self, source: Source) -> Keys:
         try:
@@ -303,6 +342,24 @@ def tokens_of_provider(
     """
     key = ("tokens of provider", id(provider), about)
     return _shared(key, lambda: _provider_source(provider, read), keep=False)
+
+
+def fresh_keys(credentials: Credentials) -> Keys:
+    """Keys that are good now, fetched if they have to be: for what the engine does not sign. Blocks.
+
+    Raises:
+        CredentialsError: there are none.
+    """
+    source, refresher = cast(Source, credentials.owner), _state.refresher
+    keys = last_keys(credentials)
+    due = 0 < source.fresh_until_ms <= time.time() * 1000
+    if refresher is not None and (due or (keys is None and source.failure is None)):
+        refresher.ask(credentials)
+        keys = last_keys(credentials)
+    if keys is None:
+        failure = source.failure
+        raise CredentialsError(str(failure or f"{source.name} gave none")) from (failure and failure.__cause__)
+    return keys
 
 
 def last_keys(credentials: Credentials) -> Keys | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from cumulo import _defaults, _many
 from cumulo._drivers import run_in_background
@@ -14,9 +14,11 @@ from cumulo._operations import many, ranges
 if TYPE_CHECKING:
     import os
     from concurrent.futures import Future
+    from datetime import timedelta
 
     from cumulo._many import Content
     from cumulo._native import Bytes
+    from cumulo._operations.sign import HTTP_METHOD
     from cumulo._result import GetResult
     from cumulo._types import Attributes, Buffer, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
 
@@ -177,6 +179,18 @@ class StoreFutures:
     def rename(self, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
         """`ObjectStoreMethods.rename`."""
         return run_in_background(self._store._plan_rename(from_, to, overwrite))
+
+    @overload
+    def sign(  # pyright: ignore[reportOverlappingOverload]
+        self, method: HTTP_METHOD, paths: str, expires_in: timedelta
+    ) -> Future[str]: ...  # a str is a sequence of them
+    @overload
+    def sign(self, method: HTTP_METHOD, paths: Sequence[str], expires_in: timedelta) -> Future[list[str]]: ...
+    def sign(self, method: HTTP_METHOD, paths: str | Sequence[str], expires_in: timedelta) -> Any:
+        """`S3Store.sign`; `NotSupportedError` of stores that have no signed URLs."""
+        from ._signing import signing
+
+        return run_in_background(signing(self._store)._plan_sign(method, paths, expires_in))
 
     def list_with_delimiter(
         self, prefix: str | None = None, *, return_arrow: bool = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from cumulo._config import (
@@ -13,12 +15,16 @@ from cumulo._config import (
     resolve_retry,
 )
 from cumulo._keys import Keys
+from cumulo._native import encode_path
+from cumulo._operations import sign
 from cumulo._operations.copy_polled import copy
+from cumulo._providers import azure_sas
 from cumulo._providers.azure import API_VERSION, AzureProvider
 from cumulo._providers.azure_batch import Signer
 from cumulo._providers.native_client import make_client
 
-from ._native_store import Made, NativeStore
+from ._native_store import Made
+from ._signing import SigningStore
 from ._urls import options_of
 
 if TYPE_CHECKING:
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     from cumulo._providers.base import Provider
 
 
-class AzureStore(NativeStore):
+class AzureStore(SigningStore):
     """A container, by name, with how to reach it and as whom.
 
     Options come from `config`, from keywords, and from the environment (`AZURE_STORAGE_<KEY>` and `AZURE_<KEY>`), in
@@ -156,6 +162,35 @@ class AzureStore(NativeStore):
         if keys.access_key_id == "-":
             return Signer("bearer", secret=keys.session_token or "")
         return Signer("key", keys.access_key_id, keys.secret_access_key)
+
+    def _most_signed_s(self) -> int | None:
+        # A user delegation key lasts for a week, and so does what it signs; an account's key sets no limit.
+        by_key = self._settings.credential == "access_key" or self._provider_given is not None
+        return None if by_key else sign.WEEK_S
+
+    def _plan_urls(self, method: str, keys: list[str], expires_s: int) -> Plan[list[str]]:
+        from cumulo._credentials.azure import static_keys
+
+        now_s, endpoint = time(), self._endpoint
+        permission = sign.permission_of(method)
+        given = static_keys(self._settings) if self._provider_given is None else None
+        found = yield from self._plan_signing_keys(given)
+        account, until_s = self._settings.account_name, now_s + expires_s
+        grant = azure_sas.Grant(permission, azure_sas.moment(until_s), endpoint.tls)
+        if found.access_key_id == "?":
+            raise self._never_signs("a shared access signature can't sign: give the account's key or a token")
+        if found.access_key_id == "-":
+            sign.lifetime_s(timedelta(seconds=expires_s), sign.WEEK_S)
+            about = keys[0] if len(keys) == 1 else f"{len(keys)} paths"
+            request = azure_sas.delegation_key_request(self, self._use().client, about, now_s, until_s)
+            yield request
+            query = azure_sas.by_delegation_key(azure_sas.delegation_key_of(request), account, grant)
+        else:
+            query = azure_sas.by_account_key(found.secret_access_key, account, grant)
+        container = endpoint.base[:-1].rpartition(b"/")[2] + b"/"
+        blobs = [encode_path(container, key).decode() for key in keys]
+        root = endpoint.url.removesuffix(container.decode())
+        return [f"{root}{blob}?{query(blob)}" for blob in blobs]
 
     def _copy_by_server(self, provider: Any, origin: Provider, from_: str, to: str, overwrite: bool) -> Plan[None]:
         return copy(provider, from_, to, overwrite=overwrite, origin=origin)

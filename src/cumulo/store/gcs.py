@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import time
 from typing import TYPE_CHECKING, Any, cast
 
 from cumulo._config import (
@@ -13,27 +14,30 @@ from cumulo._config import (
     resolve_retry,
     service_account_of,
 )
-from cumulo._drivers.effects import Plan
+from cumulo._drivers.effects import Call, Plan
 from cumulo._keys import Keys
-from cumulo._native import Credentials
+from cumulo._native import Credentials, encode_path
 from cumulo._operations.get import header_value
 from cumulo._providers.gcs import GCSProvider, client_headers
 from cumulo._providers.native_client import make_client
+from cumulo._providers.presign import google_signature, signed_url
 from cumulo.exceptions import NotSupportedError, PreconditionError
 
 from ._local_conditions import failed
-from ._native_store import Made, NativeStore
+from ._native_store import Made
+from ._signing import SigningStore
 from ._urls import options_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from cumulo._config import ClientConfig, GCSConfig, RetryConfig
+    from cumulo._credentials.google_signing import GoogleSigner
     from cumulo._providers.base import PutPlan
     from cumulo._types import PutResult, PutSource
 
 
-class GCSStore(NativeStore):
+class GCSStore(SigningStore):
     """A bucket, by name, with how to reach it and as whom.
 
     Options come from `config`, from keywords, and from the environment (`GOOGLE_<KEY>`), in that order; see `GCSConfig`
@@ -86,6 +90,7 @@ class GCSStore(NativeStore):
         self._account = service_account_of(self._settings)
         self._endpoint = gcs_endpoint_of(self._settings, self._client_settings, self._account)
         self._host = f"{self._endpoint.host}:{self._endpoint.port}"
+        self._google_signer: GoogleSigner | None = None
         if credential_provider is not None and not callable(credential_provider):
             raise TypeError("credential_provider must be callable")
 
@@ -150,6 +155,66 @@ class GCSStore(NativeStore):
         if settings.application_credentials is not None:
             return google.of_file(settings.application_credentials)
         return google.by_default()
+
+    # -- signed URLs
+
+    def _plan_urls(self, method: str, keys: list[str], expires_s: int) -> Plan[list[str]]:
+        from cumulo._credentials import google_signing
+        from cumulo._credentials.keys import CredentialsError
+
+        endpoint = self._endpoint
+        extra = {"userProject": self._settings.user_project} if self._settings.user_project else {}
+        origin = f"{endpoint.scheme}://{endpoint.host_header}"
+        paths = [encode_path(endpoint.base, key).decode() for key in keys]
+
+        def make(signer: GoogleSigner) -> list[str]:
+            signature = google_signature(signer.email, signer.sign, time())
+            return [signed_url(signature, method, origin, path, expires_s, extra) for path in paths]
+
+        try:
+            signer = yield from self._plan_signer()
+            return (yield Call(google_signing.signatures, signer, make))
+        except google_signing.CannotSignError as error:
+            raise self._never_signs(str(error)) from error
+        except CredentialsError as error:
+            raise self._cannot_sign(str(error)) from error
+
+    def _plan_signer(self) -> Plan[GoogleSigner]:
+        """Who signs, kept while it is the same each time."""
+        from cumulo._credentials import google_signing as signing
+
+        settings, provider = self._settings, self._provider_given
+        if settings.skip_signature or provider is not None or settings.bearer_token is not None:
+            return (yield from self._plan_signer_of_token())
+        signer = self._google_signer
+        if signer is not None:
+            return signer
+        if self._account is not None:
+            signer = yield Call(signing.signer_of_account, self._account)
+        elif settings.application_credentials is not None:
+            signer = yield Call(signing.signer_of_file, settings.application_credentials)
+        else:
+            signer = yield Call(signing.default_signer)
+        self._google_signer = signer
+        return signer
+
+    def _plan_signer_of_token(self) -> Plan[GoogleSigner]:
+        from cumulo._credentials import google_signing as signing
+        from cumulo._credentials.keys import Keys as SigningKeys
+
+        provider = self._provider_given
+        credentials = getattr(provider, "credentials", None)
+        if credentials is not None and not self._settings.skip_signature:
+            return (yield Call(signing.signer_of_credentials, credentials))
+        given = self._settings.bearer_token if provider is None else None
+        keys = yield from self._plan_signing_keys(None if given is None else SigningKeys("-", "-", given))
+        email = getattr(provider, "service_account_email", None)
+        if not email:
+            raise self._never_signs(
+                "a token alone doesn't say whose it is: give service_account, application_credentials, or a "
+                "credential_provider with the attribute service_account_email"
+            )
+        return (yield Call(signing.signer_of_token, keys.session_token, email))
 
     # -- what differs from other stores
 

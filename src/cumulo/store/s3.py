@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from cumulo._config import S3_OPTIONS, endpoint_of, resolve_client, resolve_retry, resolve_s3
 from cumulo._keys import Keys
-from cumulo._native import Client, Credentials
+from cumulo._native import Client, Credentials, encode_path
 from cumulo._providers.native_client import make_client
+from cumulo._providers.presign import aws_signature, signed_url
 from cumulo._providers.s3 import S3Provider
 from cumulo.exceptions import NotSupportedError
 
-from ._native_store import Made, NativeStore
+from ._native_store import Made
+from ._signing import SigningStore
 from ._urls import options_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from cumulo._config import ClientConfig, RetryConfig, S3Config
+    from cumulo._drivers.effects import Plan
     from cumulo._providers.base import PutPlan
 
 
-class S3Store(NativeStore):
+class S3Store(SigningStore):
     """A bucket, by name, with how to reach it and as whom.
 
     Options come from `config`, from keywords, and from the environment (`AWS_<KEY>` and the AWS tools' own variables),
@@ -146,6 +150,20 @@ class S3Store(NativeStore):
         from cumulo._credentials import source_for  # only those who need it pay for its imports
 
         return source_for(self._settings, self._provider_given)
+
+    def _plan_urls(self, method: str, keys: list[str], expires_s: int) -> Plan[list[str]]:
+        from cumulo._credentials.keys import Keys as SigningKeys
+
+        endpoint, express = self._endpoint, self._endpoint.service == "s3express"
+        given = self._settings.static_keys() if self._provider_given is None and not express else None
+        found = yield from self._plan_signing_keys(None if given is None else SigningKeys(*given))
+        signature = aws_signature(found[0], found[1], endpoint.region, endpoint.service, time())
+        extra = {"x-amz-request-payer": "requester"} if self._settings.request_payer else {}
+        if found.session_token is not None:
+            extra["X-Amz-S3session-Token" if express else "X-Amz-Security-Token"] = found.session_token
+        origin = f"{endpoint.scheme}://{endpoint.host_header}"
+        paths = (encode_path(endpoint.base, key).decode() for key in keys)
+        return [signed_url(signature, method, origin, path, expires_s, extra) for path in paths]
 
     def _check_put(self, plan: PutPlan) -> None:
         if (plan.create or plan.if_match) and self._settings.conditional_put == "disabled":
