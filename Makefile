@@ -3,7 +3,7 @@
 #   build   the extension, incrementally, into src/cumulo; .venv imports the package from there
 #   demo    a real S3 server on loopback, real COGs, what moved and how fast
 #   test    the test suite                      (PYTEST="-k queue -x" passes options)
-#   lint    ruff, pyright, cython-lint, and the engine with warnings as errors
+#   lint    ruff, pyright, mypy, cython-lint, and the engine with warnings as errors
 #   bench   cumulo against its peers            (BENCH="--help" passes options)
 #   debug   assertions and counters in build/debug; the engine's C tests under sanitizers; the suite on that build
 #   docs    the documentation into build/site
@@ -87,6 +87,7 @@ lint: $(STAMPS)/group-lint $(STAMPS)/group-test $(STAMPS)/package lint-engine
 	$(BIN)/ruff format --check .
 	$(BIN)/cython-lint extension
 	$(BIN)/pyright
+	$(BIN)/mypy
 
 lint-engine: $(STAMPS)/group-build
 	$(call configure,release,-DCMAKE_BUILD_TYPE=Release)

@@ -28,6 +28,7 @@ cdef class Request
 include "core/buffers.pxi"
 include "core/runtime.pxi"
 include "core/completions.pxi"
+include "core/futures.pxi"
 include "core/files.pxi"
 include "core/checksum.pxi"
 include "core/logging.pxi"

@@ -1,16 +1,14 @@
 # The hottest path: a range of known length straight to the engine, without a plan. Under the GIL; what waits is the
 # request (see request.pxi), which resolves the future itself when its end is drained.
 
-cdef object _range_future = None  # the class, made when asyncio is first used: it takes long to import
-cdef object _running_loop = None
+cdef object _range_future = None
 
 
-cdef int _prepare_asyncio() except -1:
-    global _range_future, _running_loop
-    import asyncio
+cdef object _prepare_ranges():
+    global _range_future
 
     # A future whose cancel reaches the wire. Subclassing costs less than a done callback, which is a loop turn each.
-    class RangeFuture(asyncio.Future):
+    class RangeFuture(call_future()):
         request = None
 
         def cancel(self, msg=None):
@@ -21,9 +19,7 @@ cdef int _prepare_asyncio() except -1:
                 request.cancel()
             return True
 
-    _running_loop = asyncio.get_running_loop
     _range_future = RangeFuture
-    return 0
 
 
 cdef Request _range_request(Client client, str key, uint64_t start, uint64_t end, context):
@@ -45,11 +41,14 @@ def get_range(Client client not None, str key not None, uint64_t start, uint64_t
 
 
 def get_range_async(Client client not None, str key not None, uint64_t start, uint64_t end, context):
-    """The same as a future of the running event loop."""
-    cdef Request request = _range_request(client, key, start, end, context)
+    """The same as a future of the running event loop; None where none is running."""
+    cdef Request request
     if _range_future is None:
-        _prepare_asyncio()
+        _prepare_ranges()
     loop = _running_loop()
+    if loop is None:
+        return None
+    request = _range_request(client, key, start, end, context)
     future = _range_future(loop=loop)
     request.is_range = True
     request.waiter = future

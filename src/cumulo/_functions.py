@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, overload
 from . import _defaults
 
 if TYPE_CHECKING:
-    import asyncio
     import os
     from datetime import timedelta
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ._operations.list import ListStream
     from ._operations.sign import HTTP_METHOD
     from ._result import GetResult
-    from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
+    from ._types import Attributes, CallFuture, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
     from .store import ObjectStoreMethods
     from .store._signing import SigningStore
 
@@ -41,7 +40,7 @@ def get_async(
     options: GetOptions | None = None,
     part_size: int | None = None,
     max_concurrency: int | None = None,
-) -> asyncio.Future[GetResult]:
+) -> CallFuture[GetResult]:
     """`get_async` of the store."""
     return store.get_async(path, options=options, part_size=part_size, max_concurrency=max_concurrency)
 
@@ -55,7 +54,7 @@ def get_range(
 
 def get_range_async(
     store: ObjectStoreMethods, path: str, *, start: int, end: int | None = None, length: int | None = None
-) -> asyncio.Future[Bytes]:
+) -> CallFuture[Bytes]:
     """`get_range_async` of the store."""
     return store.get_range_async(path, start=start, end=end, length=length)
 
@@ -81,7 +80,7 @@ def get_ranges_async(
     ends: Sequence[int] | None = None,
     lengths: Sequence[int] | None = None,
     coalesce: int = _defaults.COALESCE,
-) -> asyncio.Future[builtins.list[Bytes]]:
+) -> CallFuture[builtins.list[Bytes]]:
     """`get_ranges_async` of the store."""
     return store.get_ranges_async(path, starts=starts, ends=ends, lengths=lengths, coalesce=coalesce)
 
@@ -91,7 +90,7 @@ def head(store: ObjectStoreMethods, path: str) -> ObjectMeta:
     return store.head(path)
 
 
-def head_async(store: ObjectStoreMethods, path: str) -> asyncio.Future[ObjectMeta]:
+def head_async(store: ObjectStoreMethods, path: str) -> CallFuture[ObjectMeta]:
     """`head_async` of the store."""
     return store.head_async(path)
 
@@ -135,7 +134,7 @@ def put_async(
     chunk_size: int = _defaults.PUT_CHUNK,
     max_concurrency: int = _defaults.PUT_CONCURRENCY,
     resume: bool | str | os.PathLike[str] = False,
-) -> asyncio.Future[PutResult]:
+) -> CallFuture[PutResult]:
     """`put_async` of the store."""
     return store.put_async(
         path,
@@ -155,7 +154,7 @@ def delete(store: ObjectStoreMethods, paths: str | Sequence[str]) -> None:
     store.delete(paths)
 
 
-def delete_async(store: ObjectStoreMethods, paths: str | Sequence[str]) -> asyncio.Future[None]:
+def delete_async(store: ObjectStoreMethods, paths: str | Sequence[str]) -> CallFuture[None]:
     """`delete_async` of the store."""
     return store.delete_async(paths)
 
@@ -165,7 +164,7 @@ def copy(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = Tr
     store.copy(from_, to, overwrite=overwrite)
 
 
-def copy_async(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
+def copy_async(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> CallFuture[None]:
     """`copy_async` of the store."""
     return store.copy_async(from_, to, overwrite=overwrite)
 
@@ -175,7 +174,7 @@ def rename(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = 
     store.rename(from_, to, overwrite=overwrite)
 
 
-def rename_async(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
+def rename_async(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> CallFuture[None]:
     """`rename_async` of the store."""
     return store.rename_async(from_, to, overwrite=overwrite)
 
@@ -194,14 +193,14 @@ def list(
 
 def list_with_delimiter(
     store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False
-) -> ListResult[builtins.list[ObjectMeta]]:
+) -> ListResult[Sequence[ObjectMeta]]:
     """`list_with_delimiter` of the store."""
     return store.list_with_delimiter(prefix, return_arrow=return_arrow)
 
 
 def list_with_delimiter_async(
     store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False
-) -> asyncio.Future[ListResult[builtins.list[ObjectMeta]]]:
+) -> CallFuture[ListResult[Sequence[ObjectMeta]]]:
     """`list_with_delimiter_async` of the store."""
     return store.list_with_delimiter_async(prefix, return_arrow=return_arrow)
 

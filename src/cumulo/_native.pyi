@@ -11,7 +11,7 @@ from typing import IO, Any, SupportsIndex, TypeAlias, overload
 
 from typing_extensions import Buffer, Self
 
-from ._types import ObjectMeta
+from ._types import CallFuture, ObjectMeta
 
 _Headers: TypeAlias = Sequence[tuple[str | bytes, str | bytes]]
 _File: TypeAlias = tuple[IO[bytes] | int, int, int]
@@ -144,6 +144,10 @@ class Queue:
 
 def thread_queue() -> Queue: ...
 def loop_queue(loop: asyncio.AbstractEventLoop) -> Queue: ...
+
+# --- core/futures.pxi ---
+
+def call_future() -> type[CallFuture[Any]]: ...
 
 # --- core/files.pxi ---
 
@@ -326,7 +330,7 @@ def combine_digests(algorithm: str, first: int, second: int, second_length: int)
 # --- http/get_range.pxi ---
 
 def get_range(client: Client, key: str, start: int, end: int, context: Any) -> Bytes: ...
-def get_range_async(client: Client, key: str, start: int, end: int, context: Any) -> asyncio.Future[Bytes]: ...
+def get_range_async(client: Client, key: str, start: int, end: int, context: Any) -> CallFuture[Bytes] | None: ...
 def encode_path(base: bytes, key: str) -> bytes: ...
 
 # --- s3/bulk.pxi ---

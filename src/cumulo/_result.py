@@ -10,10 +10,9 @@ from ._drivers.effects import END, Plan, Until
 from ._native import Bytes, Request
 
 if TYPE_CHECKING:
-    import asyncio
     from concurrent.futures import Future
 
-    from ._types import Attributes, ObjectMeta
+    from ._types import Attributes, CallFuture, ObjectMeta
 
 DEFAULT_CHUNK_BYTES = 10 * 1024 * 1024
 
@@ -165,7 +164,7 @@ class GetResult:
         """All content. Raises `ValueError` when it has been consumed before."""
         return sync.run(self._consume().collect())
 
-    def bytes_async(self) -> asyncio.Future[Bytes]:
+    def bytes_async(self) -> CallFuture[Bytes]:
         """All content, awaited."""
         return run_async(self._consume().collect())
 
@@ -173,7 +172,7 @@ class GetResult:
         """The same as `bytes`."""
         return self.bytes()
 
-    def buffer_async(self) -> asyncio.Future[Bytes]:
+    def buffer_async(self) -> CallFuture[Bytes]:
         """The same as `bytes_async`."""
         return self.bytes_async()
 
@@ -219,7 +218,7 @@ class BytesStream:
             raise StopIteration
         return chunk
 
-    def __anext__(self) -> asyncio.Future[bytes]:
+    def __anext__(self) -> CallFuture[bytes]:
         return run_async(self._next(StopAsyncIteration))
 
     def _next(self, at_end: Callable[[], BaseException]) -> Plan[Any]:

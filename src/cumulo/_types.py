@@ -5,9 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import IO, Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 ListChunkType = TypeVar("ListChunkType", covariant=True)
+
+if TYPE_CHECKING:
+    import asyncio
+    from types import CoroutineType
+
+    T = TypeVar("T")
+
+    # At run time it is a future with the methods of a coroutine (extension/core/futures.pxi), or, where no event loop
+    # is running, a coroutine.
+    class CallFuture(asyncio.Future[T], CoroutineType[Any, Any, T]):  # type: ignore[misc]
+        """What async calls return: awaitable, cancellable, and good for `asyncio.create_task` and `asyncio.run`."""
+
 
 Attribute: TypeAlias = (
     Literal[
@@ -81,7 +93,7 @@ class GetOptions(TypedDict, total=False):
     """Only if not written since, else `PreconditionError`."""
     if_modified_since: datetime | None
     """Only if written since, else `NotModifiedError`."""
-    range: tuple[int, int] | Sequence[int] | OffsetRange | SuffixRange | None
+    range: tuple[int, int] | Sequence[int] | OffsetRange | SuffixRange
     """`(start, end)` with `end` exclusive, `{"offset": n}` or `{"suffix": n}`. An end behind the object's end is cut;
     a start behind it is an error."""
     version: str | None

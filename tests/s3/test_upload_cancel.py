@@ -194,7 +194,7 @@ def test_the_source_is_ended_too(fault_server: FaultServer, faulty: S3Store, upl
             ended.append("async")
 
     async def cancelled() -> None:
-        task = asyncio.ensure_future(faulty.put_async("key", pieces() if kind == "sync" else async_pieces()))
+        task = asyncio.create_task(faulty.put_async("key", pieces() if kind == "sync" else async_pieces()))
         await fault_server.wait_for_async(lambda: fault_server.stalled)
         task.cancel()
         await asyncio.wait([task])

@@ -180,7 +180,7 @@ def test_a_cancel_reaches_an_async_generator_that_waits(fault_server: FaultServe
     source = Source(12, lambda: asyncio.Event().wait())
 
     async def run() -> None:
-        task = asyncio.ensure_future(faulty.put_async("key", source.on_loop()))
+        task = asyncio.create_task(faulty.put_async("key", source.on_loop()))
         await fault_server.wait_for_async(lambda: source.pulled == 12 * MIB and fault_server.seen(method="PUT"))
         await asyncio.sleep(0.05)
         task.cancel()
@@ -221,7 +221,7 @@ def test_a_cancel_while_a_thread_is_in_the_generator(fault_server: FaultServer, 
         return
 
     async def run() -> None:
-        task = asyncio.ensure_future(faulty.put_async("key", outer))
+        task = asyncio.create_task(faulty.put_async("key", outer))
         await fault_server.wait_for_async(inside.is_set)
         task.cancel()
         await asyncio.wait([task])

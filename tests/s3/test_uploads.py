@@ -187,7 +187,7 @@ def test_a_cancelled_task_aborts_the_upload(fault_server: FaultServer, faulty: S
     upload = _stalling(fault_server, where)
 
     async def run() -> None:
-        task = asyncio.ensure_future(faulty.put_async("key", DATA))
+        task = asyncio.create_task(faulty.put_async("key", DATA))
         await fault_server.wait_for_async(lambda: fault_server.stalled)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -218,7 +218,7 @@ def test_a_cancel_while_the_source_is_waited_for_aborts_the_upload(fault_server:
         await asyncio.sleep(60)
 
     async def run() -> None:
-        task = asyncio.ensure_future(faulty.put_async("key", pieces()))
+        task = asyncio.create_task(faulty.put_async("key", pieces()))
         await fault_server.wait_for_async(lambda: with_query(fault_server, "partNumber"))
         task.cancel()
         await asyncio.wait([task])

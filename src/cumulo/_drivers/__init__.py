@@ -25,8 +25,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    import asyncio
     from concurrent.futures import Future
+
+    from cumulo._types import CallFuture
 
     from .effects import Plan
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 # The drivers are imported when they are first used: asyncio alone takes longer than all the rest of the package.
 
 
-def run_async(plan: Plan[T]) -> asyncio.Future[T]:
+def run_async(plan: Plan[T]) -> CallFuture[T]:
     """A future of the running event loop."""
     from .aio import run
 

@@ -5,20 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cumulo._native import loop_queue
+from cumulo._native import call_future, loop_queue
 
 from . import background, pool
 from .effects import END, Plan
 from .runner import Done, Heir, Runner
 
+if TYPE_CHECKING:
+    from cumulo._types import CallFuture
+else:
+    CallFuture = call_future()
+
 T = TypeVar("T")
 
 
-def run(plan: Plan[T]) -> asyncio.Future[T]:
-    """A future of the plan's result. Cancelling it stops the transfer on the wire."""
-    loop = asyncio.get_running_loop()
+def run(plan: Plan[T]) -> CallFuture[T]:
+    """A future of the plan's result. Cancelling it stops the transfer on the wire.
+
+    Where no event loop is running it is a coroutine that begins when it is awaited, as for `asyncio.run`.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return _later(plan)  # type: ignore[return-value]
     future: PlanFuture[T] = PlanFuture(loop=loop)
     runner = Runner(plan, _LoopHost(loop, future))
     future.runner = runner
@@ -26,7 +37,11 @@ def run(plan: Plan[T]) -> asyncio.Future[T]:
     return future
 
 
-class PlanFuture(asyncio.Future[T]):
+async def _later(plan: Plan[T]) -> T:
+    return await run(plan)
+
+
+class PlanFuture(CallFuture[T]):
     """A future whose cancel reaches the plan."""
 
     runner: Runner | None = None

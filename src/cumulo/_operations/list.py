@@ -10,11 +10,9 @@ from cumulo._drivers.effects import END, Plan
 from cumulo.exceptions import GenericError
 
 if TYPE_CHECKING:
-    import asyncio
-
     from cumulo._native import Request
     from cumulo._providers.base import Listing, Provider
-    from cumulo._types import ListResult, ObjectMeta
+    from cumulo._types import CallFuture, ListResult, ObjectMeta
 
 T = TypeVar("T")
 
@@ -89,14 +87,14 @@ class ListStream(Generic[T]):
             raise StopIteration
         return chunk
 
-    def __anext__(self) -> asyncio.Future[Any]:
+    def __anext__(self) -> CallFuture[Any]:
         return run_async(self._next_or_stop())
 
     def collect(self) -> Any:
         """All objects that are left, as one list."""
         return sync.run(self._collect())
 
-    def collect_async(self) -> asyncio.Future[Any]:
+    def collect_async(self) -> CallFuture[Any]:
         """All objects that are left, as one list, awaited."""
         return run_async(self._collect())
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,7 +47,10 @@ async def settled(put: asyncio.Future[Any], stop: Callable[[], object]) -> None:
         await asyncio.shield(put)
     except asyncio.CancelledError:
         stop()
-        await asyncio.wait([put], timeout=CLEAN_UP_S)
+        ended = asyncio.Event()  # asyncio.wait takes no futures that are coroutines too
+        put.add_done_callback(lambda _: ended.set())
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(ended.wait(), CLEAN_UP_S)
         if not put.cancel() and not put.cancelled():
             put.exception()  # looked at, or asyncio would print it
         raise

@@ -21,12 +21,21 @@ from cumulo._result import GetResult
 from ._futures import StoreFutures
 
 if TYPE_CHECKING:
-    import asyncio
     import os
 
     from cumulo._many import Content
     from cumulo._native import Bytes
-    from cumulo._types import Attributes, Buffer, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
+    from cumulo._types import (
+        Attributes,
+        Buffer,
+        CallFuture,
+        GetOptions,
+        ListResult,
+        ObjectMeta,
+        PutMode,
+        PutResult,
+        PutSource,
+    )
 
 
 class ObjectStoreMethods:
@@ -170,7 +179,7 @@ class ObjectStoreMethods:
         options: GetOptions | None = None,
         part_size: int | None = None,
         max_concurrency: int | None = None,
-    ) -> asyncio.Future[GetResult]:
+    ) -> CallFuture[GetResult]:
         """`get`, awaited."""
         return run_async(self._plan_get(path, options, part_size, max_concurrency))
 
@@ -210,7 +219,7 @@ class ObjectStoreMethods:
         options: GetOptions | None = None,
         part_size: int | None = None,
         max_concurrency: int | None = None,
-    ) -> asyncio.Future[int]:
+    ) -> CallFuture[int]:
         """`get_into`, awaited."""
         return run_async(self._plan_get_into(path, buffer, options, part_size, max_concurrency))
 
@@ -229,7 +238,7 @@ class ObjectStoreMethods:
 
     def get_range_into_async(
         self, path: str, buffer: Buffer, *, start: int, end: int | None = None, length: int | None = None
-    ) -> asyncio.Future[int]:
+    ) -> CallFuture[int]:
         """`get_range_into`, awaited."""
         return run_async(self._plan_get_range_into(path, buffer, start, end, length))
 
@@ -246,7 +255,7 @@ class ObjectStoreMethods:
 
     def get_ranges_into_async(
         self, path: str, buffers: Sequence[Buffer], *, starts: Sequence[int], coalesce: int = _defaults.COALESCE
-    ) -> asyncio.Future[list[int]]:
+    ) -> CallFuture[list[int]]:
         """`get_ranges_into`, awaited."""
         return run_async(self._ranges_into_plan(path, buffers, starts, coalesce))
 
@@ -304,7 +313,7 @@ class ObjectStoreMethods:
         max_concurrency: int | None = None,
         resume: bool = False,
         fsync: bool = False,
-    ) -> asyncio.Future[ObjectMeta]:
+    ) -> CallFuture[ObjectMeta]:
         """`download`, awaited."""
         return run_async(
             self._plan_download(
@@ -324,7 +333,7 @@ class ObjectStoreMethods:
 
     def get_range_async(
         self, path: str, *, start: int, end: int | None = None, length: int | None = None
-    ) -> asyncio.Future[Bytes]:
+    ) -> CallFuture[Bytes]:
         """`get_range`, awaited."""
         return run_async(self._plan_get_range(path, *ranges.span(start, end, length)))
 
@@ -353,7 +362,7 @@ class ObjectStoreMethods:
         ends: Sequence[int] | None = None,
         lengths: Sequence[int] | None = None,
         coalesce: int = _defaults.COALESCE,
-    ) -> asyncio.Future[list[Bytes]]:
+    ) -> CallFuture[list[Bytes]]:
         """`get_ranges`, awaited."""
         return run_async(self._ranges_plan(path, starts, ends, lengths, coalesce))
 
@@ -368,7 +377,7 @@ class ObjectStoreMethods:
         """
         return sync.run(self._plan_head(path))
 
-    def head_async(self, path: str) -> asyncio.Future[ObjectMeta]:
+    def head_async(self, path: str) -> CallFuture[ObjectMeta]:
         """`head`, awaited."""
         return run_async(self._plan_head(path))
 
@@ -433,7 +442,7 @@ class ObjectStoreMethods:
         chunk_size: int = _defaults.PUT_CHUNK,
         max_concurrency: int = _defaults.PUT_CONCURRENCY,
         resume: bool | str | os.PathLike[str] = False,
-    ) -> asyncio.Future[PutResult]:
+    ) -> CallFuture[PutResult]:
         """`put`, awaited. `file` may also be an async iterator; other iterators and files are read in a thread."""
         return run_async(
             self._plan_put(
@@ -541,7 +550,7 @@ class ObjectStoreMethods:
         """
         sync.run(self._plan_delete(paths))
 
-    def delete_async(self, paths: str | Sequence[str]) -> asyncio.Future[None]:
+    def delete_async(self, paths: str | Sequence[str]) -> CallFuture[None]:
         """`delete`, awaited."""
         return run_async(self._plan_delete(paths))
 
@@ -554,7 +563,7 @@ class ObjectStoreMethods:
         """
         sync.run(self._plan_copy(from_, to, overwrite))
 
-    def copy_async(self, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
+    def copy_async(self, from_: str, to: str, *, overwrite: bool = True) -> CallFuture[None]:
         """`copy`, awaited."""
         return run_async(self._plan_copy(from_, to, overwrite))
 
@@ -562,7 +571,7 @@ class ObjectStoreMethods:
         """Copy, then delete the source. Renaming to the same path changes nothing."""
         sync.run(self._plan_rename(from_, to, overwrite))
 
-    def rename_async(self, from_: str, to: str, *, overwrite: bool = True) -> asyncio.Future[None]:
+    def rename_async(self, from_: str, to: str, *, overwrite: bool = True) -> CallFuture[None]:
         """`rename`, awaited."""
         return run_async(self._plan_rename(from_, to, overwrite))
 
@@ -601,13 +610,13 @@ class ObjectStoreMethods:
 
     def list_with_delimiter(
         self, prefix: str | None = None, *, return_arrow: bool = False
-    ) -> ListResult[list[ObjectMeta]]:
+    ) -> ListResult[Sequence[ObjectMeta]]:
         """The objects and "directories" just below a prefix."""
         return sync.run(self._delimiter_plan(prefix, return_arrow))
 
     def list_with_delimiter_async(
         self, prefix: str | None = None, *, return_arrow: bool = False
-    ) -> asyncio.Future[ListResult[list[ObjectMeta]]]:
+    ) -> CallFuture[ListResult[Sequence[ObjectMeta]]]:
         """`list_with_delimiter`, awaited."""
         return run_async(self._delimiter_plan(prefix, return_arrow))
 

@@ -194,6 +194,6 @@ class StoreFutures:
 
     def list_with_delimiter(
         self, prefix: str | None = None, *, return_arrow: bool = False
-    ) -> Future[ListResult[list[ObjectMeta]]]:
+    ) -> Future[ListResult[Sequence[ObjectMeta]]]:
         """`ObjectStoreMethods.list_with_delimiter`."""
         return run_in_background(self._store._delimiter_plan(prefix, return_arrow))

@@ -23,13 +23,12 @@ from cumulo.exceptions import AlreadyExistsError
 from ._base import ObjectStoreMethods
 
 if TYPE_CHECKING:
-    import asyncio
     import os
 
     from cumulo._config import ClientSettings, RetrySettings
     from cumulo._native import Bytes
     from cumulo._providers.base import Provider, PutPlan
-    from cumulo._types import Buffer, GetOptions, ObjectMeta, PutResult, PutSource
+    from cumulo._types import Buffer, CallFuture, GetOptions, ObjectMeta, PutResult, PutSource
 
 
 class Made(NamedTuple):
@@ -210,13 +209,14 @@ class NativeStore(ObjectStoreMethods):
 
     def get_range_async(
         self, path: str, *, start: int, end: int | None = None, length: int | None = None
-    ) -> asyncio.Future[Bytes]:
+    ) -> CallFuture[Bytes]:
         """`ObjectStoreMethods.get_range_async`, by a shorter way."""
         first, last = ranges.span(start, end, length)
         if self._plain_reads and last - first <= DEFAULT_PART_BYTES:
-            return get_range_async(
-                self._use().client, self._keys.key(path), first, last, self._context_of(path, first, last)
-            )
+            client, context = self._use().client, self._context_of(path, first, last)
+            future = get_range_async(client, self._keys.key(path), first, last, context)
+            if future is not None:
+                return future
         return super().get_range_async(path, start=first, end=last)
 
     def _context_of(self, path: str, first: int, last: int) -> Context:

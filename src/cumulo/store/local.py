@@ -36,11 +36,9 @@ from ._local_root import Place, Refused, Root, Segments, segments_of
 from ._local_write import Writer, move_new, remove_leftovers, sync_directory
 
 if TYPE_CHECKING:
-    import asyncio
-
     from typing_extensions import Self
 
-    from cumulo._types import Attributes, GetOptions, ObjectMeta, PutResult
+    from cumulo._types import Attributes, CallFuture, GetOptions, ObjectMeta, PutResult
 
 _READ_AT_ONCE_BYTES = 128 << 10
 """Files up to this size are read by `get` itself: thousands of results then need no descriptors."""
@@ -415,7 +413,7 @@ class LocalStore(ObjectStoreMethods):
         """
         return sync.run(self._leftovers_plan(older_than_s))
 
-    def remove_leftovers_async(self, *, older_than_s: float = _LEFTOVER_AGE_S) -> asyncio.Future[list[str]]:
+    def remove_leftovers_async(self, *, older_than_s: float = _LEFTOVER_AGE_S) -> CallFuture[list[str]]:
         """`remove_leftovers`, awaited."""
         return run_async(self._leftovers_plan(older_than_s))
 

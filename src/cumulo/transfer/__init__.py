@@ -13,10 +13,10 @@ from cumulo._drivers import run_async, run_in_background, sync
 from ._copy import plan
 
 if TYPE_CHECKING:
-    import asyncio
     from concurrent.futures import Future
 
     from cumulo import Attributes
+    from cumulo._types import CallFuture
     from cumulo.store import ObjectStoreMethods
 
 __all__ = ["copy", "copy_async", "copy_future"]
@@ -77,7 +77,7 @@ def copy_async(
     attributes: Attributes | None = None,
     part_size: int | None = None,
     max_concurrency: int | None = None,
-) -> asyncio.Future[None]:
+) -> CallFuture[None]:
     """`copy`, awaited."""
     return run_async(plan(source, from_, target, to, overwrite, attributes, part_size, max_concurrency))
 
