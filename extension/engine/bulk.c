@@ -18,7 +18,6 @@
 #include <time.h>
 
 #define AGAIN_STEP_NS 100000000ull /* a job that waits for another try looks this often if it is still wanted */
-#define BARRIER_HOPS 3             /* a cancel reaches a connection by two tasks: aws-c-http's, and its channel's */
 
 static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cml_link s_jobs = {&s_jobs, &s_jobs}; /* under s_lock: those submitted and not concluded */
@@ -189,6 +188,11 @@ static void _on_attempt(struct aws_s3_meta_request *meta, struct aws_s3_request_
     (void)meta;
     struct cml_request *request = user_data;
     int error = aws_s3_request_metrics_get_error_code(metrics);
+    enum aws_s3_request_type type = AWS_S3_REQUEST_TYPE_UNKNOWN;
+    aws_s3_request_metrics_get_request_type(metrics, &type);
+    if (type != AWS_S3_REQUEST_TYPE_HEAD_OBJECT || error != 0) {
+        cml_bulk_created(request);
+    }
     uint32_t retries = aws_s3_request_metrics_get_retry_attempt(metrics);
     atomic_fetch_add_explicit(&request->client->attempts, 1, memory_order_relaxed);
     if (retries > 0) {
@@ -264,6 +268,15 @@ static void s_note_file(struct cml_request *request) {
     }
 }
 
+/* What begins by creating an upload, rather than being a single request. */
+static bool s_creates(const struct cml_request *request) {
+    const struct cml_bulk_options *options = &request->bulk->options;
+    if (options->job == CML_BULK_PUT || options->job == CML_BULK_PUT_FILE) {
+        return request->body_length > options->part_bytes;
+    }
+    return options->job == CML_BULK_PUT_WRITES || options->job == CML_BULK_COPY;
+}
+
 static void s_reset(struct cml_request *request) {
     struct cml_bulk *bulk = request->bulk;
     pthread_mutex_lock(&request->lock);
@@ -274,6 +287,7 @@ static void s_reset(struct cml_request *request) {
     bulk->finish_seen = false;
     bulk->failed_attempts = 0;
     bulk->starting = true;
+    bulk->creating = s_creates(request);
     bulk->tries++;
     pthread_mutex_unlock(&request->lock);
     bulk->crt_error = 0;
@@ -290,7 +304,7 @@ static void s_started(struct cml_request *request, struct aws_s3_meta_request *m
     }
     pthread_mutex_unlock(&request->lock);
     if (stopped && !ended) {
-        aws_s3_meta_request_cancel(meta);
+        cml_bulk_stop_meta(request);
     }
     aws_s3_meta_request_release(meta);
 }
@@ -343,8 +357,7 @@ static void _on_writable(void *user_data) {
     cml_request_release(request); /* twin: cml_request_write */
 }
 
-/* The meta request with a reference, or NULL when there is none any more. */
-static struct aws_s3_meta_request *s_meta(struct cml_request *request) {
+struct aws_s3_meta_request *cml_bulk_meta(struct cml_request *request) {
     pthread_mutex_lock(&request->lock);
     struct aws_s3_meta_request *meta = request->bulk->meta;
     if (meta != NULL) {
@@ -355,7 +368,7 @@ static struct aws_s3_meta_request *s_meta(struct cml_request *request) {
 }
 
 int64_t cml_request_write(struct cml_request *request, const void *data, size_t length, bool end) {
-    struct aws_s3_meta_request *meta = s_meta(request);
+    struct aws_s3_meta_request *meta = cml_bulk_meta(request);
     if (meta == NULL) {
         return CML_WRITE_FAILED;
     }
@@ -368,89 +381,6 @@ int64_t cml_request_write(struct cml_request *request, const void *data, size_t 
     }
     cml_request_release(request);
     return result.error_code != 0 ? CML_WRITE_FAILED : (int64_t)result.bytes_processed;
-}
-
-/* ---- stopping ---- */
-
-struct s_barrier {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    uint32_t left; /* under lock: loops that have not answered */
-};
-
-struct s_hop {
-    struct aws_task task;
-    struct aws_event_loop *loop;
-    struct s_barrier *barrier;
-    int hops;
-};
-
-static void _on_hop(struct aws_task *task, void *arg, enum aws_task_status status) {
-    struct s_hop *hop = arg;
-    if (status == AWS_TASK_STATUS_RUN_READY && --hop->hops > 0) {
-        aws_event_loop_schedule_task_now(hop->loop, task);
-        return;
-    }
-    struct s_barrier *barrier = hop->barrier;
-    pthread_mutex_lock(&barrier->lock);
-    barrier->left--;
-    pthread_cond_signal(&barrier->cond);
-    pthread_mutex_unlock(&barrier->lock);
-}
-
-/* Until each loop has done what was asked of it before: then no connection of a cancelled job hands out bytes. */
-static void s_wait_for_loops(void) {
-    struct cml_runtime *runtime = cml_runtime;
-    struct s_barrier barrier = {.left = runtime->shard_count};
-    struct s_hop hops[CML_MAX_SHARDS];
-    pthread_mutex_init(&barrier.lock, NULL);
-    pthread_cond_init(&barrier.cond, NULL);
-    for (uint32_t i = 0; i < runtime->shard_count; ++i) {
-        hops[i] = (struct s_hop){.loop = runtime->shards[i].loop, .barrier = &barrier, .hops = BARRIER_HOPS};
-        aws_task_init(&hops[i].task, _on_hop, &hops[i], "cumulo_bulk_barrier");
-        aws_event_loop_schedule_task_now(hops[i].loop, &hops[i].task);
-    }
-    pthread_mutex_lock(&barrier.lock);
-    while (barrier.left > 0) {
-        pthread_cond_wait(&barrier.cond, &barrier.lock);
-    }
-    pthread_mutex_unlock(&barrier.lock);
-    pthread_cond_destroy(&barrier.cond);
-    pthread_mutex_destroy(&barrier.lock);
-}
-
-static void s_sleep_ms(long ms) {
-    struct timespec pause = {.tv_nsec = ms * 1000000};
-    nanosleep(&pause, NULL);
-}
-
-/* Whether aws-c-s3 was at it. */
-static bool s_stop(struct cml_request *request, int why) {
-    struct cml_bulk *bulk = request->bulk;
-    pthread_mutex_lock(&request->lock);
-    if (!bulk->stopped) {
-        bulk->stopped = true;
-        bulk->why_stopped = why;
-    }
-    while (bulk->starting || bulk->writing) { /* another try, for microseconds; a write, for as long as its disk takes */
-        pthread_mutex_unlock(&request->lock);
-        s_sleep_ms(1);
-        pthread_mutex_lock(&request->lock);
-    }
-    pthread_mutex_unlock(&request->lock);
-    struct aws_s3_meta_request *meta = s_meta(request);
-    if (meta == NULL) {
-        return false;
-    }
-    aws_s3_meta_request_cancel(meta);
-    aws_s3_meta_request_release(meta);
-    return true;
-}
-
-void cml_bulk_cancel(struct cml_request *request) {
-    if (s_stop(request, CML_ERR_CANCELLED) && request->bulk->options.foreign_memory) {
-        s_wait_for_loops();
-    }
 }
 
 /* ---- exit and fork ---- */
@@ -483,13 +413,13 @@ bool cml_bulk_quiesce(uint32_t timeout_ms) {
     size_t count = 0;
     struct cml_request **jobs = s_all_jobs(&count);
     for (size_t i = 0; jobs != NULL && i < count; ++i) {
-        s_stop(jobs[i], CML_ERR_SHUTDOWN);
+        cml_bulk_stop(jobs[i], CML_ERR_SHUTDOWN);
         cml_request_release(jobs[i]);
     }
     free(jobs);
     uint64_t until = cml_now_ns() + (uint64_t)timeout_ms * 1000000ull;
     while (!s_no_jobs() && cml_now_ns() < until) {
-        s_sleep_ms(1);
+        cml_bulk_pause();
     }
     return s_no_jobs();
 }

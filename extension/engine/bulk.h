@@ -3,8 +3,9 @@
  * A job is a cml_request like any other to whoever waits for it: it is submitted, announced, cancelled and released in
  * the same way. It belongs to no shard; its `bulk` says what it is, and aws-c-s3's threads call back about it.
  *
- * bulk.c          a job's life: the callbacks, the end, another try, cancel, exit
+ * bulk.c          a job's life: the callbacks, the end, another try, exit
  * bulk_make.c     a job as aws-c-s3's options
+ * bulk_stop.c     how it is stopped
  * bulk_file.c     where a download to a file is written
  * bulk_errors.c   aws-c-s3's errors as ours
  * bulk_client.c   the clients of aws-c-s3, few and shared, and where they find credentials
@@ -27,6 +28,8 @@ struct cml_bulk {
     struct aws_s3_meta_request *meta; /* referenced, from the making of it until its finish */
     bool starting;                    /* the meta request is being made */
     bool writing;                     /* to the file of a download */
+    bool creating;                    /* an upload: nobody knows its name yet */
+    bool patient;                     /* stopped, and waiting for that name */
     bool finish_seen;                 /* of this try */
     bool stopped;                     /* cancelled, or the process exits */
     int why_stopped;
@@ -39,7 +42,7 @@ struct cml_bulk {
     /* aws-c-s3's threads, one after the other; read at the end */
     struct aws_byte_buf into; /* where a GET goes */
     int crt_error, os_error;
-    struct aws_task again_task;
+    struct aws_task again_task, patience_task;
     uint64_t again_at_ns;
     _Atomic uint64_t publication; /* of the credentials that signed last */
 };
@@ -53,10 +56,18 @@ void cml_endpoint_proxy_options(const struct cml_endpoint *endpoint, struct aws_
 
 /* bulk.c, for client.c and runtime.c */
 void cml_bulk_submit(struct cml_request *request);
-void cml_bulk_cancel(struct cml_request *request);
 void cml_bulk_free(struct cml_bulk *bulk);
 bool cml_bulk_quiesce(uint32_t timeout_ms);
 void cml_bulk_after_fork_in_child(void);
+
+struct aws_s3_meta_request *cml_bulk_meta(struct cml_request *request); /* referenced; NULL when there is none */
+
+/* bulk_stop.c */
+void cml_bulk_cancel(struct cml_request *request);
+bool cml_bulk_stop(struct cml_request *request, int why); /* whether aws-c-s3 was at it */
+bool cml_bulk_stop_meta(struct cml_request *request);
+void cml_bulk_created(struct cml_request *request);       /* the upload, or it never will be */
+void cml_bulk_pause(void);                                /* a millisecond */
 
 /* bulk_make.c. The callbacks are the caller's. NULL: aws_last_error(). */
 struct aws_s3_meta_request *cml_bulk_make(struct cml_request *request, struct aws_s3_meta_request_options *callbacks);

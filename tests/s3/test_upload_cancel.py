@@ -17,9 +17,15 @@ import uvloop
 from cumulo.store import MemoryStore, S3Store
 from tests.faults import FaultServer, Faulty, Object, Response, Stall, Upload
 
-from .support import MIB, PATH, interrupt_when, with_query
+from .support import MIB, PATH, fault_store, interrupt_when, with_query
 
 DATA = bytes(12 * MIB)
+
+
+@pytest.fixture(params=["engine", "crt"])
+def faulty(fault_server: FaultServer, request: pytest.FixtureRequest) -> S3Store:
+    """A store on the fault server, with each bulk client in turn."""
+    return fault_store(fault_server, bulk_client=request.param)
 
 
 @pytest.fixture
