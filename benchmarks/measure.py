@@ -62,11 +62,11 @@ def measure(case_name: str, library_name: str, origin: Origin) -> Measurement:
 
 def _timed(workload: Workload) -> tuple[float, float, Work]:
     process.reset_peak()
-    cpu = process.cpu_s()
+    cpu = process.cpu_s() + process.children_cpu_s()
     start = time.perf_counter()
     work = workload.run()
     wall = time.perf_counter() - start
-    return wall, process.cpu_s() - cpu, work
+    return wall, process.cpu_s() + process.children_cpu_s() - cpu, work
 
 
 def _mib(value: int | None, baseline: int | None) -> float | None:
