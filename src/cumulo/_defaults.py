@@ -14,3 +14,5 @@ PUT_CONCURRENCY: Final = 12
 """Parts of an upload under way at a time."""
 MANY_CONCURRENCY: Final = 64
 """Objects of `get_many` and `put_many` under way at a time."""
+READ_BUFFER = 1024 * 1024
+WRITE_BUFFER = 10 * 1024 * 1024

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import os
     from datetime import timedelta
 
+    from ._files import ReadableFile, WritableFile
+    from ._files_async import AsyncReadableFile, AsyncWritableFile
     from ._native import Bytes
     from ._operations.list import ListStream
     from ._operations.sign import HTTP_METHOD
@@ -233,3 +235,81 @@ def sign_async(store: SigningStore, method: HTTP_METHOD, paths: str | Sequence[s
     from .store._signing import signing
 
     return signing(store).sign_async(method, paths, expires_in)
+
+
+def open_reader(
+    store: ObjectStoreMethods, path: str, *, buffer_size: int = _defaults.READ_BUFFER, size: int | None = None
+) -> ReadableFile:
+    """An object as a file to read, seek in and pass to whatever takes a binary file.
+
+    It is of the version there is now: one HEAD asks for it. When the object is replaced while it is read, the next
+    request for it is an error.
+
+    Args:
+        store: where the object is.
+        path: the object.
+        buffer_size: bytes of a block. A block is fetched as a whole where reads are near each other, and eight times as
+            much of what was read last is kept.
+        size: the object's size in bytes, where it is known from elsewhere: there is no HEAD then. The first read makes
+            sure that it is right.
+
+    Raises:
+        NotFoundError: there is no such object.
+        NotSupportedError: an HTTP server that does not say how long the object is.
+    """
+    from ._files import ReadableFile, open_reader, sync
+
+    return ReadableFile(sync.run(open_reader(store, path, buffer_size, size)), path)
+
+
+async def open_reader_async(
+    store: ObjectStoreMethods, path: str, *, buffer_size: int = _defaults.READ_BUFFER, size: int | None = None
+) -> AsyncReadableFile:
+    """`open_reader`, awaited; its methods are awaited, too."""
+    from ._files_async import opened_reader
+
+    return await opened_reader(store, path, buffer_size, size)
+
+
+def open_writer(
+    store: ObjectStoreMethods,
+    path: str,
+    *,
+    attributes: Attributes | None = None,
+    buffer_size: int = _defaults.WRITE_BUFFER,
+    tags: dict[str, str] | None = None,
+    max_concurrency: int = _defaults.PUT_CONCURRENCY,
+) -> WritableFile:
+    """An object as a file to write to. It is published by `close`, or by leaving its `with` block without an error.
+
+    Args:
+        store: where the object is to be.
+        path: the object.
+        attributes: what to store with it.
+        buffer_size: what has less bytes is written by one request; more is uploaded in parts of this size.
+        tags: the object's tags.
+        max_concurrency: how many parts are under way at a time. `write` waits while there are as many.
+    """
+    from ._files import WritableFile, open_writer
+
+    writer = open_writer(
+        store, path, attributes=attributes, buffer_size=buffer_size, tags=tags, max_concurrency=max_concurrency
+    )
+    return WritableFile(writer, path)
+
+
+def open_writer_async(
+    store: ObjectStoreMethods,
+    path: str,
+    *,
+    attributes: Attributes | None = None,
+    buffer_size: int = _defaults.WRITE_BUFFER,
+    tags: dict[str, str] | None = None,
+    max_concurrency: int = _defaults.PUT_CONCURRENCY,
+) -> AsyncWritableFile:
+    """`open_writer` for event loops. This function is not awaited; the methods of what it returns are."""
+    from ._files_async import opened_writer
+
+    return opened_writer(
+        store, path, attributes=attributes, buffer_size=buffer_size, tags=tags, max_concurrency=max_concurrency
+    )

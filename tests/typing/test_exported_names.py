@@ -16,13 +16,6 @@ import pytest
 import cumulo
 
 MODULES = ("cumulo", "cumulo.exceptions", "cumulo.futures", "cumulo.runtime", "cumulo.store")
-# What obstore has and this version has not.
-TO_COME = {
-    "open_reader",
-    "open_reader_async",
-    "open_writer",
-    "open_writer_async",
-}
 
 
 def exported(name: str) -> list[str]:
@@ -73,7 +66,7 @@ def test_public_names_that_are_not_exported_are_modules(name: str) -> None:
 def test_obstores_names() -> None:
     names: list[str] = list(vars(obstore)["__all__"])
     theirs = {name for name in names if not name.startswith("_")}
-    assert theirs - set(cumulo.__all__) == TO_COME
+    assert theirs - set(cumulo.__all__) == set()
 
 
 def test_obstores_stores() -> None:

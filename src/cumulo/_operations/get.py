@@ -7,9 +7,9 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cumulo._drivers.effects import Plan, Start, Until
-from cumulo._native import Bytes
+from cumulo._native import Bytes, new_chunk
 from cumulo._result import Body, GetResult, HeldBody, RequestBody
-from cumulo.exceptions import ObjectChangedError
+from cumulo.exceptions import ObjectChangedError, PreconditionError
 
 from . import ranges
 from .parts import DEFAULT_PART_BYTES, Source, check_parts
@@ -160,6 +160,21 @@ def get_range(provider: Objects, path: str, start: int, end: int) -> Plan[Bytes]
     request.feed_target(end - start)
     yield request
     return request.take_target()
+
+
+def get_pinned(provider: Objects, path: str, etag: str, start: int, end: int) -> Plan[bytes]:
+    """Bytes `start` to `end` of the version with this strong ETag."""
+    request = provider.get_part(path, None, etag, (start, end), digest=None, sink="buffer")
+    content = new_chunk(end - start, must=True)
+    assert content is not None
+    request.feed_into(content, 0, end - start)
+    yield request
+    found = request.response[1].get("etag")
+    if found != etag:  # a server that takes no notice of If-Match
+        raise PreconditionError(
+            f"get {path!r} in {request.context.store!r}: its ETag is {found}, not {etag}", path=path
+        )
+    return content.take()[: request.progress[3]]
 
 
 def get_ranges(provider: Objects, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:

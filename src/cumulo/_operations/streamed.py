@@ -36,6 +36,12 @@ class PartsBody:
         if self._stream is not None:
             self._stream.close()
 
+    def widen(self, max_concurrency: int) -> None:
+        """Let so many parts be under way from now on."""
+        self._most = max_concurrency
+        if self._stream is not None:
+            self._stream.most = max_concurrency
+
     def collect(self) -> Plan[Bytes]:
         content = new_bytes(self._source.size)
 
@@ -83,7 +89,8 @@ class PartsStream:
         self._chunk = max(chunk_bytes, part_bytes // _MOST_PIECES)
         self._part = part_bytes
         self._source = source
-        self._most = max_concurrency
+        self.most = max_concurrency
+        """How many parts may be under way."""
         self._chunks: deque[_Filling] = deque()
         self._parts: deque[_Part] = deque()
         self._next = 0
@@ -156,8 +163,8 @@ class PartsStream:
         if self._alone:
             self._go_on_alone()
             return
-        farthest = max(self._taken + self._most * self._part, self._taken + self._chunk)
-        while self._next < min(self._source.size, farthest) and self._running() < self._most:
+        farthest = max(self._taken + self.most * self._part, self._taken + self._chunk)
+        while self._next < min(self._source.size, farthest) and self._running() < self.most:
             length = min(self._part, self._source.size - self._next)
             # The chunk that is waited for gets all its parts; others get theirs as the budget allows.
             needed = not self._chunks or self._next < self._chunks[0].end

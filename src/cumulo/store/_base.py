@@ -93,6 +93,12 @@ class ObjectStoreMethods:
     def _plan_get_range(self, path: str, start: int, end: int) -> Plan[Bytes]:
         raise NotImplementedError
 
+    def _plan_get_pinned(self, path: str, etag: str, start: int, end: int) -> Plan[bytes]:
+        """A short range of the version with this strong ETag; `PreconditionError` when there is another."""
+        result = yield from self._plan_get(path, {"range": (start, end), "if_match": etag})
+        content: bytes = yield from result._consume().next_chunk(end - start)
+        return content
+
     def _plan_get_ranges(self, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:
         raise NotImplementedError
 

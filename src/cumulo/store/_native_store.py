@@ -119,6 +119,9 @@ class NativeStore(ObjectStoreMethods):
     def _plan_get_range(self, path: str, start: int, end: int) -> Plan[Bytes]:
         return get.get_range(self._use().provider, path, start, end)
 
+    def _plan_get_pinned(self, path: str, etag: str, start: int, end: int) -> Plan[bytes]:
+        return get.get_pinned(self._use().provider, path, etag, start, end)
+
     def _plan_get_ranges(self, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:
         return get.get_ranges(self._use().provider, path, wanted, coalesce)
 

@@ -189,6 +189,8 @@ class HTTPStore(NativeStore):
     def _plan_get_range(self, path: str, start: int, end: int, met: Redirected | None = None) -> Plan[Bytes]:
         return followed(self._web, lambda at: web.get_range(at, path, start, end), met)
 
+    _plan_get_pinned = ObjectStoreMethods._plan_get_pinned  # from what sends whole objects only, too
+
     def _plan_get_ranges(self, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:
         return followed(self._web, lambda at: get.get_ranges(at, path, wanted, coalesce))
 

@@ -1,0 +1,73 @@
+"""What a reader keeps of an object: the spans it read last, each at its place, up to so many bytes together.
+
+Spans may overlap: what was read twice is the same in both, as a reader reads one version of an object.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import OrderedDict
+from typing import NamedTuple
+
+
+class Extent(NamedTuple):
+    """A span of the object that is here."""
+
+    start: int
+    content: bytes
+
+    @property
+    def end(self) -> int:
+        """The place behind it."""
+        return self.start + len(self.content)
+
+    def cut(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end`, or to where the span ends; all of it without a copy."""
+        return self.content[start - self.start : end - self.start]
+
+
+class Extents:
+    """The spans that were used last."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._bytes = 0
+        self._starts: list[int] = []
+        self._held: OrderedDict[int, Extent] = OrderedDict()
+
+    def find(self, at: int) -> Extent | None:
+        """A span with the byte `at`."""
+        place = bisect_right(self._starts, at) - 1
+        if place < 0:
+            return None
+        extent = self._held[self._starts[place]]
+        if at >= extent.end:
+            return None
+        self._held.move_to_end(extent.start)
+        return extent
+
+    def add(self, extent: Extent) -> None:
+        """Keep a span, if it leaves room for others."""
+        size = len(extent.content)
+        if size > self._limit // 2:
+            return
+        present = self._held.get(extent.start)
+        if present is not None:
+            if len(present.content) > size:
+                return
+            self._drop(extent.start)
+        insort(self._starts, extent.start)
+        self._held[extent.start] = extent
+        self._bytes += size
+        while self._bytes > self._limit:
+            self._drop(next(iter(self._held)))
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._starts.clear()
+        self._held.clear()
+        self._bytes = 0
+
+    def _drop(self, start: int) -> None:
+        self._bytes -= len(self._held.pop(start).content)
+        self._starts.remove(start)
