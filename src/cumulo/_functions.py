@@ -225,11 +225,11 @@ def sign(store: SigningStore, method: HTTP_METHOD, paths: str | Sequence[str], e
 @overload
 def sign_async(  # pyright: ignore[reportOverlappingOverload]
     store: SigningStore, method: HTTP_METHOD, paths: str, expires_in: timedelta
-) -> asyncio.Future[str]: ...  # a str is a sequence of them
+) -> CallFuture[str]: ...  # a str is a sequence of them
 @overload
 def sign_async(
     store: SigningStore, method: HTTP_METHOD, paths: Sequence[str], expires_in: timedelta
-) -> asyncio.Future[builtins.list[str]]: ...
+) -> CallFuture[builtins.list[str]]: ...
 def sign_async(store: SigningStore, method: HTTP_METHOD, paths: str | Sequence[str], expires_in: timedelta) -> Any:
     """`sign_async` of the store."""
     from .store._signing import signing

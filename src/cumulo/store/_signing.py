@@ -13,11 +13,11 @@ from cumulo.exceptions import NotSupportedError, UnauthenticatedError
 from ._native_store import NativeStore
 
 if TYPE_CHECKING:
-    import asyncio
     from datetime import timedelta
 
     from cumulo._credentials.keys import Keys as SigningKeys
     from cumulo._operations.sign import HTTP_METHOD
+    from cumulo._types import CallFuture
 
 
 class SigningStore(NativeStore):
@@ -63,11 +63,11 @@ class SigningStore(NativeStore):
     @overload
     def sign_async(  # pyright: ignore[reportOverlappingOverload]
         self, method: HTTP_METHOD, paths: str, expires_in: timedelta
-    ) -> asyncio.Future[str]: ...  # a str is a sequence of them
+    ) -> CallFuture[str]: ...  # a str is a sequence of them
     @overload
     def sign_async(
         self, method: HTTP_METHOD, paths: Sequence[str], expires_in: timedelta
-    ) -> asyncio.Future[list[str]]: ...
+    ) -> CallFuture[list[str]]: ...
     def sign_async(self, method: HTTP_METHOD, paths: str | Sequence[str], expires_in: timedelta) -> Any:
         """`sign`, awaited."""
         return run_async(self._plan_sign(method, paths, expires_in))
