@@ -144,7 +144,9 @@ _CASES = [
         partial(reads.list_objects, cloud="azure"),
         Target(wall=1.0, cpu=1.0),
     ),
-    Case("import", "import, and the names of the verbs", imports.imported, Target(wall=1 / 1.5, cpu=1 / 1.5, peak=None)),
+    Case(
+        "import", "import, and the names of the verbs", imports.imported, Target(wall=1 / 1.5, cpu=1 / 1.5, peak=None)
+    ),
     Case("import-store", "an S3Store in a new process", imports.first_store, Target(peak=None)),
     Case("memory-gets", "20,000 gets of 16 KiB", memory.small_gets, max_growth_mib=4.0),
     Case("memory-streams", "200 streams dropped half-read", memory.dropped_streams, max_growth_mib=16.0),
