@@ -65,9 +65,7 @@ class SigningStore(NativeStore):
         self, method: HTTP_METHOD, paths: str, expires_in: timedelta
     ) -> CallFuture[str]: ...  # a str is a sequence of them
     @overload
-    def sign_async(
-        self, method: HTTP_METHOD, paths: Sequence[str], expires_in: timedelta
-    ) -> CallFuture[list[str]]: ...
+    def sign_async(self, method: HTTP_METHOD, paths: Sequence[str], expires_in: timedelta) -> CallFuture[list[str]]: ...
     def sign_async(self, method: HTTP_METHOD, paths: str | Sequence[str], expires_in: timedelta) -> Any:
         """`sign`, awaited."""
         return run_async(self._plan_sign(method, paths, expires_in))
