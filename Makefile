@@ -48,7 +48,7 @@ $(STAMPS)/group-%: pyproject.toml $(STAMPS)/venv
 $(STAMPS)/package: pyproject.toml $(STAMPS)/group-build
 	$(BIN)/python -m pip install --quiet --no-build-isolation \
 	  --config-settings=editable.mode=inplace --config-settings=wheel.cmake=false \
-	  --editable '.[cli,gcs,azure,boto3]'
+	  --editable '.[cli,gcs,azure,arrow,boto3]'
 	@# A plain path instead of the installer's import hook, which would come before PYTHONPATH and hide the debug build.
 	@for hook in $(VENV)/lib/python*/site-packages/_editable_skbc_cumulo.pth; do echo '$(CURDIR)/src' > $$hook; done
 	touch $@

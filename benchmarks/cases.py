@@ -96,7 +96,13 @@ _CASES = [
     ),
     Case("put-1gib-file", "put 1 GiB from a file", writes.put_file, Target(wall=1.0, cpu=0.5)),
     Case("put-1gib-file-tls", "put 1 GiB from a file over TLS", partial(writes.put_file, tls=True), Target(1.0, 0.67)),
-    Case("list-100k", "list 100,000 objects, five times", reads.list_objects, Target(wall=1.3, cpu=1.0)),
+    Case("list-100k", "list 100,000 objects, five times", reads.list_objects, Target(wall=1.5, cpu=1.0)),
+    Case(
+        "list-100k-arrow",
+        "list 100,000 objects as Arrow, five times",
+        partial(reads.list_objects, arrow=True),
+        Target(wall=2.0, cpu=1.0),
+    ),
     Case(
         "gcs-ranges",
         "GCS: 16 KiB ranges, asyncio, 64 in flight",
@@ -114,7 +120,13 @@ _CASES = [
         "gcs-list-100k",
         "GCS: list 100,000 objects",
         partial(reads.list_objects, cloud="gcs"),
-        Target(wall=1.0, cpu=1.0),
+        Target(wall=1.5, cpu=1.0),
+    ),
+    Case(
+        "gcs-list-100k-arrow",
+        "GCS: list 100,000 objects as Arrow",
+        partial(reads.list_objects, cloud="gcs", arrow=True),
+        Target(wall=2.0, cpu=1.0),
     ),
     Case(
         "azure-ranges",
@@ -142,7 +154,13 @@ _CASES = [
         "azure-list-100k",
         "Azure: list 100,000 objects",
         partial(reads.list_objects, cloud="azure"),
-        Target(wall=1.0, cpu=1.0),
+        Target(wall=1.5, cpu=1.0),
+    ),
+    Case(
+        "azure-list-100k-arrow",
+        "Azure: list 100,000 objects as Arrow",
+        partial(reads.list_objects, cloud="azure", arrow=True),
+        Target(wall=2.0, cpu=1.0),
     ),
     Case(
         "import", "import, and the names of the verbs", imports.imported, Target(wall=1 / 1.5, cpu=1 / 1.5, peak=None)

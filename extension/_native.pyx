@@ -37,6 +37,7 @@ include "http/client.pxi"
 include "http/request.pxi"
 include "http/get_range.pxi"
 include "s3/bulk.pxi"
+include "parse/columns.pxi"
 include "parse/listing.pxi"
 include "parse/blobs.pxi"
 

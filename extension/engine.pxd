@@ -12,7 +12,7 @@ cdef extern from "engine/engine.h" nogil:
     const char *cml_error_name(int error)
 
     enum cml_live:
-        CML_LIVE_REQUESTS, CML_LIVE_CONNECTIONS, CML_LIVE_CLIENTS, CML_LIVE_BUFFERS, CML_LIVE_QUEUES
+        CML_LIVE_REQUESTS, CML_LIVE_BUFFERS, CML_LIVE_COLUMNS, CML_LIVE_ARRAYS
     int64_t cml_live_get(cml_live kind)
 
     struct cml_node:
@@ -242,6 +242,39 @@ cdef extern from "engine/xml.h" nogil:
     bint cml_xml_skip(cml_xml *xml)
     size_t cml_xml_decode(const char *text, size_t length, char *out)
     bint cml_xml_is(const cml_xml *xml, const char *name)
+
+
+cdef extern from "engine/columns.h" nogil:
+    struct ArrowSchema:
+        void (*release)(ArrowSchema *) noexcept
+
+    struct ArrowArray:
+        void (*release)(ArrowArray *) noexcept
+
+    struct cml_text:
+        const char *data
+        size_t length
+
+    struct cml_row:
+        cml_text path, e_tag, version
+        int64_t modified_us
+        uint64_t size
+    struct cml_text_bytes:
+        size_t path, e_tag, version
+    struct cml_columns
+    int CML_COLUMNS_OK, CML_COLUMNS_NO_MEMORY, CML_COLUMNS_TOO_LARGE
+    cml_columns *cml_columns_new()
+    cml_columns *cml_columns_acquire(cml_columns *columns)
+    void cml_columns_release(cml_columns *columns)
+    int64_t cml_columns_rows(const cml_columns *columns)
+    void cml_columns_row(const cml_columns *columns, int64_t index, cml_row *row)
+    int cml_columns_add(cml_columns *columns, const cml_row *row)
+    int cml_columns_reserve(cml_columns *columns, int64_t rows, const cml_text_bytes *bytes)
+    void cml_columns_count(const cml_columns *columns, int64_t start, int64_t stop, cml_text_bytes *bytes)
+    int cml_columns_extend(cml_columns *columns, const cml_columns *from_, int64_t start, int64_t stop)
+    int64_t cml_columns_odd_row(const cml_columns *columns, int64_t start, int64_t stop)
+    bint cml_columns_schema(ArrowSchema *out)
+    bint cml_columns_export(cml_columns *columns, int64_t start, int64_t stop, ArrowArray *out)
 
 
 cdef extern from "engine/log.h" nogil:

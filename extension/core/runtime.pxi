@@ -78,6 +78,8 @@ def live_objects():
     return {
         "requests": cml_live_get(CML_LIVE_REQUESTS),
         "buffers": cml_live_get(CML_LIVE_BUFFERS),
+        "columns": cml_live_get(CML_LIVE_COLUMNS),
+        "arrays": cml_live_get(CML_LIVE_ARRAYS),
     }
 
 

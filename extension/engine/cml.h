@@ -44,7 +44,16 @@ enum cml_error {
 const char *cml_error_name(int error);
 
 /* Live objects, counted in every build (one relaxed add each); tests assert that they return to where they were. */
-enum cml_live { CML_LIVE_REQUESTS, CML_LIVE_CONNECTIONS, CML_LIVE_CLIENTS, CML_LIVE_BUFFERS, CML_LIVE_QUEUES, CML_LIVE_KINDS };
+enum cml_live {
+    CML_LIVE_REQUESTS,
+    CML_LIVE_CONNECTIONS,
+    CML_LIVE_CLIENTS,
+    CML_LIVE_BUFFERS,
+    CML_LIVE_QUEUES,
+    CML_LIVE_COLUMNS,
+    CML_LIVE_ARRAYS, /* that a consumer has to release, children included */
+    CML_LIVE_KINDS,
+};
 void cml_live_add(enum cml_live kind, int delta);
 int64_t cml_live_get(enum cml_live kind);
 void cml_live_reset_after_fork(void);

@@ -1,8 +1,10 @@
-# Azure's listing pages as Python objects: the same reader as for S3's (listing.pxi), another table of elements.
+# Azure's listing pages: the same reader as for S3's (listing.pxi), another table of elements.
 #
 # Left out of a page: what an account with a hierarchical namespace lists as directories.
 
 cdef class _BlobPage(_ListPage):
+    cdef bint is_directory
+
     cdef int open_root(self) except -1:
         return self.open_page("EnumerationResults")
 
@@ -36,9 +38,9 @@ cdef class _BlobPage(_ListPage):
                 self.skip()
 
     cdef int take_blob(self) except -1:
-        cdef object path = None, version = None
-        cdef dict properties = None
         cdef int token
+        self.begin_row()
+        self.is_directory = False
         while True:
             token = self.next()
             if token == CML_XML_CLOSE:
@@ -46,50 +48,53 @@ cdef class _BlobPage(_ListPage):
             if token != CML_XML_OPEN:
                 continue
             if cml_xml_is(&self.xml, "Name"):
-                path = self.read_name(path)
+                self.settle_name()
+                self.take_path()
             elif cml_xml_is(&self.xml, "VersionId"):
-                version = self.read_string(version)
+                self.take_text_field(_VERSION, &self.row.version)
             elif cml_xml_is(&self.xml, "Properties"):
-                properties = self.take_properties()
+                self.take_properties()
             else:
                 self.skip()
-        if path is None or properties is None:
-            raise ListError(f"the page has a blob without Name or Properties, before byte "
-                            f"{cml_xml_offset(&self.xml)}: {path!r}")
-        if properties["path"] is None:
-            properties["path"] = path
-            properties["version"] = version or None
-            self.objects.append(properties)
-        return 0
+        if self.is_directory and self.seen & _PATH:
+            self.keeps = False
+            return 0
+        return self.end_row("a blob without Name, Last-Modified or Content-Length")
 
-    cdef dict take_properties(self):
-        # The object's dict, whose path is still to come: None there, or "" for a directory.
-        cdef object modified = None, size = None, e_tag = None, kind = None
+    cdef int take_properties(self) except -1:
         cdef int token
         while True:
             token = self.next()
             if token == CML_XML_CLOSE:
-                break
+                return 0
             if token != CML_XML_OPEN:
                 continue
             if cml_xml_is(&self.xml, "Last-Modified"):
-                modified = self.read_http_date(modified)
+                self.take_time()
             elif cml_xml_is(&self.xml, "Content-Length"):
-                size = self.read_number(size)
+                self.take_size()
             elif cml_xml_is(&self.xml, "Etag"):
-                e_tag = self.read_string(e_tag)
+                self.take_text_field(_E_TAG, &self.row.e_tag)
+                self.quote_e_tag()
             elif cml_xml_is(&self.xml, "ResourceType"):
-                kind = self.read_string(kind)
+                self.read()
+                self.is_directory = self.holds("directory")
             else:
                 self.skip()
-        if kind == "directory":
-            return {"path": ""}
-        if modified is None or size is None:
-            raise ListError(f"the page has a blob without Last-Modified or Content-Length, "
-                            f"before byte {cml_xml_offset(&self.xml)}")
-        if e_tag and not e_tag.endswith('"'):
-            e_tag = f'"{e_tag}"'  # a header has it with its quotes, and so do conditions
-        return {"path": None, "last_modified": modified, "size": size, "e_tag": e_tag or None, "version": None}
+
+    cdef int quote_e_tag(self) except -1:
+        # A header has it with its quotes, and so do conditions. There is room: for the element's own tags, at least.
+        cdef cml_text *e_tag = &self.row.e_tag
+        cdef char *out
+        if e_tag.data == NULL or e_tag.data[e_tag.length - 1] == 34:
+            return 0
+        out = self.room(e_tag.length + 2)
+        out[0] = out[e_tag.length + 1] = 34
+        memcpy(out + 1, e_tag.data, e_tag.length)
+        self.length = e_tag.length + 2
+        self.keep_scratch()
+        e_tag.data, e_tag.length = self.text, self.length
+        return 0
 
     cdef int take_blob_prefix(self) except -1:
         cdef int token
@@ -100,51 +105,47 @@ cdef class _BlobPage(_ListPage):
             if token != CML_XML_OPEN:
                 continue
             if cml_xml_is(&self.xml, "Name"):
-                self.prefixes.append(self.read_name(None))
+                self.settle_name()
+                self.prefixes.append(self.read_path(None))
             else:
                 self.skip()
 
-    cdef str read_name(self, previous):
+    cdef int settle_name(self) except -1:
         # <Name Encoded="true"> holds a name that XML has no way to write (API version 2021-02-12 and later).
         cdef const char *attributes = self.xml.name + self.xml.name_len
         cdef const char *end = <const char *>self.view.buf + cml_xml_offset(&self.xml)
         self.encoded = end - attributes > 1 and b'Encoded="true"' in attributes[:end - attributes]
-        return self.read_path(previous)
+        return 0
 
-    cdef object read_http_date(self, previous):
-        self.read_once(previous)
-        if self.length == self.stamp_length and memcmp(self.text, self.stamp, self.length) == 0:
-            return self.stamp_value
-        return self.keep_time(_http_date(self.text, self.length))
+    cdef bint parse_time(self, int64_t *us):
+        return _http_date(self.text, self.length, us)
 
     cdef bint plus_is_space(self):
         return False
 
 
-cdef object _http_date(const char *text, size_t length):
-    # RFC 9110 5.6.7, "Sun, 06 Nov 1994 08:49:37 GMT"; None when it is not one.
+cdef bint _http_date(const char *text, size_t length, int64_t *us) noexcept nogil:
+    # RFC 9110 5.6.7, "Sun, 06 Nov 1994 08:49:37 GMT"; False when it is not one.
+    cdef const char *months = "JanFebMarAprMayJunJulAugSepOctNovDec"
     cdef int month = 0
-    if length != 29 or memcmp(text + 25, b" GMT", 4) != 0 or text[19] != 58 or text[22] != 58:
-        return None
-    for name in (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"):
+    cdef int64_t seconds = 0
+    if length != 29 or memcmp(text + 25, " GMT", 4) != 0:
+        return False
+    while month < 12 and memcmp(text + 8, months + 3 * month, 3) != 0:
         month += 1
-        if memcmp(text + 8, PyBytes_AS_STRING(name), 3) == 0:
-            break
-    else:
-        return None
-    try:
-        return datetime_new(_digits(text + 12, 4), month, _digits(text + 5, 2), _digits(text + 17, 2),
-                            _digits(text + 20, 2), _digits(text + 23, 2), 0, _UTC)
-    except ValueError:
-        return None
+    if not _seconds(_digits(text + 12, 4), month + 1, _digits(text + 5, 2), text + 17, &seconds):
+        return False
+    us[0] = seconds * _MICRO
+    return True
 
 
-def parse_blob_page(body, str strip_prefix):
+def parse_blob_page(body, str strip_prefix, bint columns=False):
     """A page of Azure's List Blobs.
 
     Args:
         body: the whole body; anything with the buffer protocol.
         strip_prefix: cut from every path; each must begin with it.
+        columns: whether objects come as `Columns` in place of dicts.
 
     Returns:
         `(objects, common_prefixes, next_marker)`: objects as `parse_list_page` gives them, ETags with their quotes;
@@ -153,6 +154,6 @@ def parse_blob_page(body, str strip_prefix):
     Raises:
         ListError: anything but a complete, well-formed page; with `code` and `message` if it is an error document.
     """
-    cdef _BlobPage page = _BlobPage(body, strip_prefix, False)
+    cdef _BlobPage page = _BlobPage(body, strip_prefix, False, columns)
     page.parse()
-    return page.objects, page.prefixes, page.token
+    return page.found, page.prefixes, page.token

@@ -1,6 +1,6 @@
-# S3's listing pages and small XML documents as Python objects. Runs under the GIL: nearly all of the time goes into
-# making those objects. The scanner below (engine/xml.h) reads the body where it is; the only strings made are the
-# final ones.
+# S3's listing pages as Python objects or as columns (columns.pxi), and small XML documents. Runs under the GIL: nearly
+# all of the time goes into making those objects. The scanner below (engine/xml.h) reads the body where it is; a row is
+# slices of it, or of a scratch buffer for what stands there in another form; the only strings made are the final ones.
 #
 # Always true: a page is a result only once its whole document has been read. Nothing is handed out of one that is cut,
 # malformed or contradicts itself; bytes of a key that are not UTF-8 become surrogates, as in os.fsdecode.
@@ -9,13 +9,14 @@ import datetime
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.datetime cimport datetime_new, import_datetime
-from cpython.mem cimport PyMem_Realloc
+from cpython.mem cimport PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport UINT64_MAX
 
 import_datetime()
 
 cdef object _UTC = datetime.timezone.utc
+cdef object _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=_UTC)
 cdef enum:
     _EXCERPT = 80  # bytes of foreign text in a message
     _STAMP = 40  # bytes of the longest date that is remembered
@@ -39,8 +40,9 @@ cdef class _Reader:
 
     cdef cml_xml xml
     cdef Py_buffer view
-    cdef char *scratch  # holds the content when it does not stand in the body as it is
-    cdef size_t capacity
+    cdef char *scratch  # holds content that does not stand in the body as it is: never more than there is of the body
+    cdef size_t used  # of it
+    cdef bint keeps  # content stays there for longer than the next one: a row is being put together
     cdef const char *text
     cdef size_t length
 
@@ -72,21 +74,24 @@ cdef class _Reader:
     cdef int take_text(self) except -1:
         self.text = self.xml.text
         self.length = self.xml.text_len
+        if not self.keeps:
+            self.used = 0
         if not self.xml.plain:
-            self.reserve(self.length)
-            self.length = cml_xml_decode(self.text, self.length, self.scratch)
-            self.text = self.scratch
+            self.length = cml_xml_decode(self.text, self.length, self.room(self.length))
+            self.keep_scratch()
         return 0
 
-    cdef int reserve(self, size_t size) except -1:
-        cdef char *larger
-        if size > self.capacity:
-            larger = <char *>PyMem_Realloc(self.scratch, 2 * size)
-            if larger == NULL:
-                raise MemoryError()
-            self.scratch = larger
-            self.capacity = 2 * size
-        return 0
+    cdef char *room(self, size_t size) except NULL:
+        # For `size` bytes, of which keep_scratch() takes what has become of them.
+        if self.scratch == NULL:
+            self.scratch = <char *>PyMem_Malloc(<size_t>self.view.len + 1)
+        if self.scratch == NULL or size > <size_t>self.view.len - self.used:
+            raise MemoryError()
+        return self.scratch + self.used
+
+    cdef void keep_scratch(self) noexcept:
+        self.text = self.scratch + self.used
+        self.used += self.length
 
     cdef str string(self):
         return PyUnicode_DecodeUTF8(self.text, <Py_ssize_t>self.length, "surrogateescape")
@@ -109,23 +114,41 @@ cdef str _excerpt(const char *text, size_t length):
 
 # --- a page of a listing ---------------------------------------------------------------------------------------------
 
+cdef enum:  # fields of a row, as bits
+    _PATH = 1
+    _MODIFIED = 2
+    _SIZE = 4
+    _E_TAG = 8
+    _VERSION = 16
+    _NEEDED = 7
+
 cdef class _ListPage(_Reader):
     cdef bytes strip
     cdef bint asked  # the request has asked for encoded keys
     cdef int encoded  # they are: yes, no, not known yet (-1)
     cdef bint begun  # a key has been read: from here on `encoded` is fixed
+    cdef cml_row row  # the object that is being read: slices of the body and the scratch buffer
+    cdef int seen  # its fields
     cdef char stamp[_STAMP]  # the date last read: many objects of a page share theirs
     cdef size_t stamp_length
-    cdef object stamp_value
+    cdef int64_t stamp_us
+    cdef int64_t shown_us
+    cdef object shown  # `shown_us` as a datetime
     cdef list objects, prefixes
+    cdef Columns columns  # where rows go, else None: they become dicts in `objects`
     cdef object truncated, token, marker, prefix, key_count
 
-    def __init__(self, body, str strip_prefix, bint asked):
+    def __init__(self, body, str strip_prefix, bint asked, bint columns=False):
         self.strip = strip_prefix.encode("utf-8", "surrogateescape")
         self.asked = asked
         self.encoded = -1
         self.objects = []
         self.prefixes = []
+        self.columns = Columns() if columns else None
+
+    @property
+    def found(self):
+        return self.objects if self.columns is None else self.columns
 
     cdef int parse(self) except -1:
         cdef int token
@@ -178,9 +201,9 @@ cdef class _ListPage(_Reader):
         return 0
 
     cdef int take_object(self) except -1:
-        cdef object path = None, modified = None, size = None, e_tag = None, version = None
         cdef int token
         self.settle_encoding()
+        self.begin_row()
         while True:
             token = self.next()
             if token == CML_XML_CLOSE:
@@ -188,23 +211,83 @@ cdef class _ListPage(_Reader):
             if token != CML_XML_OPEN:
                 continue
             if cml_xml_is(&self.xml, "Key"):
-                path = self.read_path(path)
+                self.take_path()
             elif cml_xml_is(&self.xml, "LastModified"):
-                modified = self.read_time(modified)
+                self.take_time()
             elif cml_xml_is(&self.xml, "Size"):
-                size = self.read_number(size)
+                self.take_size()
             elif cml_xml_is(&self.xml, "ETag"):
-                e_tag = self.read_string(e_tag)
+                self.take_text_field(_E_TAG, &self.row.e_tag)
             elif cml_xml_is(&self.xml, "Generation"):  # Cloud Storage's
-                version = self.read_string(version)
+                self.take_text_field(_VERSION, &self.row.version)
             else:
                 self.skip()
-        if path is None or modified is None or size is None:
-            raise ListError(f"the page has an object without Key, LastModified or Size, "
-                            f"before byte {cml_xml_offset(&self.xml)}: {path!r}")
-        self.objects.append(
-            {"path": path, "last_modified": modified, "size": size, "e_tag": e_tag or None, "version": version})
+        return self.end_row("an object without Key, LastModified or Size")
+
+    # --- a row: begun, its fields in any order, each once, and made into what is wanted ---
+
+    cdef int begin_row(self) except -1:
+        memset(&self.row, 0, sizeof(self.row))
+        self.seen = 0
+        self.used = 0
+        self.keeps = True
         return 0
+
+    cdef int read_field(self, int field) except -1:
+        self.read()
+        if self.seen & field:
+            raise self.garbled("a second time")
+        self.seen |= field
+        return 0
+
+    cdef int take_path(self) except -1:
+        self.read_field(_PATH)
+        self.as_path()
+        self.row.path.data, self.row.path.length = self.text, self.length
+        return 0
+
+    cdef int take_text_field(self, int field, cml_text *into) except -1:
+        self.read_field(field)
+        into.data, into.length = self.text if self.length > 0 else NULL, self.length
+        return 0
+
+    cdef int take_size(self) except -1:
+        self.read_field(_SIZE)
+        if not _unsigned(self.text, self.length, &self.row.size):
+            raise self.garbled()
+        return 0
+
+    cdef int take_time(self) except -1:
+        self.read_field(_MODIFIED)
+        if self.stamp_length != self.length or self.length == 0 or \
+                memcmp(self.text, self.stamp, self.length) != 0:
+            if not self.parse_time(&self.stamp_us):
+                self.stamp_length = 0
+                raise self.garbled()
+            self.stamp_length = self.length if self.length <= _STAMP else 0
+            memcpy(self.stamp, self.text, self.stamp_length)
+        self.row.modified_us = self.stamp_us
+        return 0
+
+    cdef bint parse_time(self, int64_t *us):
+        return _timestamp(self.text, self.length, us)
+
+    cdef int end_row(self, str lacks) except -1:
+        self.keeps = False
+        if self.seen & _NEEDED != _NEEDED:
+            path = _optional(&self.row.path) if self.seen & _PATH else None
+            raise ListError(f"the page has {lacks}, before byte {cml_xml_offset(&self.xml)}: {path!r}")
+        if self.columns is not None:
+            return self.columns.add(&self.row)
+        self.objects.append(self.as_dict())
+        return 0
+
+    cdef dict as_dict(self):
+        cdef cml_row *row = &self.row
+        if self.shown is None or row.modified_us != self.shown_us:
+            self.shown, self.shown_us = _datetime(row.modified_us), row.modified_us
+        return {"path": _optional(&row.path), "last_modified": self.shown, "size": row.size,
+                "e_tag": _optional(&row.e_tag), "version": _optional(&row.version)}
 
     cdef int take_prefixes(self) except -1:
         cdef int token
@@ -266,17 +349,29 @@ cdef class _ListPage(_Reader):
         return self.string()
 
     cdef str read_path(self, previous):
-        cdef size_t cut = <size_t>len(self.strip)
         self.read_once(previous)
+        self.as_path()
+        return self.string()
+
+    cdef int as_path(self) except -1:
+        # The key just read, decoded and without the store's prefix.
+        cdef size_t cut = <size_t>len(self.strip)
+        cdef char *out
         if self.encoded > 0:
-            self.reserve(self.length)
-            self.length = _unquote(self.text, self.length, self.scratch, self.plus_is_space())
-            self.text = self.scratch
+            if self.xml.plain:
+                out = self.room(self.length)
+                self.length = _unquote(self.text, self.length, out, self.plus_is_space())
+                self.keep_scratch()
+            else:  # it is in the scratch buffer already, and is the last that came there
+                out = self.scratch + self.used - self.length
+                self.length = _unquote(out, self.length, out, self.plus_is_space())
         if self.length < cut or memcmp(self.text, PyBytes_AS_STRING(self.strip), cut) != 0:
             raise self.garbled(f"which does not begin with {self.strip!r}")
         if self.length == 0:
             raise self.garbled()
-        return PyUnicode_DecodeUTF8(self.text + cut, <Py_ssize_t>(self.length - cut), "surrogateescape")
+        self.text += cut
+        self.length -= cut
+        return 0
 
     cdef bint plus_is_space(self):
         return True
@@ -293,21 +388,6 @@ cdef class _ListPage(_Reader):
         if not (self.holds("true") or self.holds("false")):
             raise self.garbled()
         return self.holds("true")
-
-    cdef object read_time(self, previous):
-        self.read_once(previous)
-        if self.length == self.stamp_length and memcmp(self.text, self.stamp, self.length) == 0:
-            return self.stamp_value
-        return self.keep_time(_timestamp(self.text, self.length))
-
-    cdef object keep_time(self, value):
-        if value is None:
-            raise self.garbled()
-        if self.length <= _STAMP:
-            memcpy(self.stamp, self.text, self.length)
-            self.stamp_length = self.length
-            self.stamp_value = value
-        return value
 
     cdef object garbled(self, why="which is not valid"):
         # Of the element just read: the scanner still has its name.
@@ -370,6 +450,19 @@ cdef bint _unsigned(const char *text, size_t length, uint64_t *value) noexcept n
 
 # --- dates: RFC 3339, as S3 and those who speak its API send them ----------------------------------------------------
 
+cdef enum:
+    _DAY_S = 86400
+    _MICRO = 1000000
+
+cdef int64_t _FIRST_S = -62135596800, _AFTER_LAST_S = 253402300800  # years 1 to 9999
+
+
+cdef object _optional(const cml_text *text):
+    if text.data == NULL:
+        return None
+    return PyUnicode_DecodeUTF8(text.data, <Py_ssize_t>text.length, "surrogateescape")
+
+
 cdef int _digits(const char *text, int count) noexcept nogil:
     # -1 when one of them is none.
     cdef int value = 0, i
@@ -380,12 +473,50 @@ cdef int _digits(const char *text, int count) noexcept nogil:
     return value
 
 
-cdef object _timestamp(const char *text, size_t length):
-    # None when it is not one. Beyond microseconds it is cut.
+cdef int _days_in(int year, int month) noexcept nogil:
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
+    return 30 if month in (4, 6, 9, 11) else 31
+
+
+cdef int64_t _days_before(int64_t year) noexcept nogil:
+    # From 1970 to the 1st of March of a year, in the Gregorian calendar; years count from 1.
+    return year * 365 + year // 4 - year // 100 + year // 400 - 719468
+
+
+cdef bint _seconds(int year, int month, int day, const char *clock, int64_t *seconds) noexcept nogil:
+    # Since 1970; the clock's "08:49:37". False when there is no such moment.
+    cdef int hour = _digits(clock, 2), minute = _digits(clock + 3, 2), second = _digits(clock + 6, 2)
+    cdef int64_t days
+    if not (1 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= _days_in(year, month)):
+        return False
+    if not (0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59) or clock[2] != 58 or clock[5] != 58:
+        return False
+    # Months counted from March, so that the leap day is the year's last.
+    days = _days_before(year - (month <= 2)) + (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    seconds[0] = days * _DAY_S + hour * 3600 + minute * 60 + second
+    return True
+
+
+cdef object _datetime(int64_t us):
+    cdef int64_t days = us // (<int64_t>_DAY_S * _MICRO), year, left, month
+    cdef int64_t of_day = us - days * _DAY_S * _MICRO, second = of_day // _MICRO
+    year = (days + 719468) * 400 // 146097 + 1
+    while _days_before(year) > days:
+        year -= 1
+    left = days - _days_before(year)
+    month = (5 * left + 2) // 153
+    return datetime_new(year + (month >= 10), (month + 2) % 12 + 1, left - (153 * month + 2) // 5 + 1,
+                        second // 3600, second // 60 % 60, second % 60, of_day % _MICRO, _UTC)
+
+
+cdef bint _timestamp(const char *text, size_t length, int64_t *us) noexcept nogil:
+    # False when it is not one. Beyond microseconds it is cut.
     cdef size_t at = 19
     cdef int micros = 0, scale = 100000
-    if length < 20 or text[4] != 45 or text[7] != 45 or text[10] != 84 or text[13] != 58 or text[16] != 58:
-        return None
+    cdef int64_t seconds = 0
+    if length < 20 or text[4] != 45 or text[7] != 45 or text[10] != 84:
+        return False
     if text[at] == 46:
         at += 1
         while at < length and 48 <= text[at] <= 57:
@@ -393,24 +524,25 @@ cdef object _timestamp(const char *text, size_t length):
             scale //= 10
             at += 1
         if at == 20:
-            return None
-    try:
-        value = datetime_new(_digits(text, 4), _digits(text + 5, 2), _digits(text + 8, 2), _digits(text + 11, 2),
-                             _digits(text + 14, 2), _digits(text + 17, 2), micros, _UTC)
-        return value if length == at + 1 and text[at] == 90 else _in_utc(value, text + at, length - at)
-    except (ValueError, OverflowError):
-        return None
+            return False
+    if not _seconds(_digits(text, 4), _digits(text + 5, 2), _digits(text + 8, 2), text + 11, &seconds):
+        return False
+    if not (length == at + 1 and text[at] == 90) and not _to_utc(text + at, length - at, &seconds):
+        return False
+    us[0] = seconds * _MICRO + micros
+    return True
 
 
-cdef object _in_utc(value, const char *zone, size_t length):
+cdef bint _to_utc(const char *zone, size_t length, int64_t *seconds) noexcept nogil:
+    # Of "+02:00". Nothing before year 1 or after 9999, which Python has no datetime for.
     cdef int hours, minutes
     if length != 6 or zone[0] not in (43, 45) or zone[3] != 58:
-        return None
+        return False
     hours, minutes = _digits(zone + 1, 2), _digits(zone + 4, 2)
     if not (0 <= hours <= 23 and 0 <= minutes <= 59):
-        return None
-    offset = datetime.timedelta(hours=hours, minutes=minutes)
-    return value - offset if zone[0] == 43 else value + offset
+        return False
+    seconds[0] += (hours * 3600 + minutes * 60) * (-1 if zone[0] == 43 else 1)
+    return _FIRST_S <= seconds[0] < _AFTER_LAST_S
 
 
 # --- the face --------------------------------------------------------------------------------------------------------
@@ -455,7 +587,7 @@ def xml_fields(body, Py_ssize_t limit_bytes=1 << 20):
     return _leaves(reader)
 
 
-def parse_list_page(body, str strip_prefix, bint url_encoded):
+def parse_list_page(body, str strip_prefix, bint url_encoded, bint columns=False):
     """A page of ListObjectsV2, or of ListObjects with its NextMarker.
 
     Args:
@@ -463,6 +595,7 @@ def parse_list_page(body, str strip_prefix, bint url_encoded):
         strip_prefix: cut from every path; each must begin with it.
         url_encoded: whether the request had `encoding-type=url`. Keys are decoded only if the page says that it obeyed;
             this is then looked for in the whole page before the first key.
+        columns: whether objects come as `Columns` in place of dicts.
 
     Returns:
         `(objects, common_prefixes, next_token, is_truncated, key_count, prefix)`: objects as dicts of `path`,
@@ -474,6 +607,6 @@ def parse_list_page(body, str strip_prefix, bint url_encoded):
     Raises:
         ListError: anything but a complete, well-formed page; with `code` and `message` if it is an error document.
     """
-    cdef _ListPage page = _ListPage(body, strip_prefix, url_encoded)
+    cdef _ListPage page = _ListPage(body, strip_prefix, url_encoded, columns)
     page.parse()
-    return page.objects, page.prefixes, page.token, page.truncated, page.key_count, page.prefix
+    return page.found, page.prefixes, page.token, page.truncated, page.key_count, page.prefix

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _defaults
 
 if TYPE_CHECKING:
     import os
     from datetime import timedelta
+
+    from arro3.core import RecordBatch, Table
 
     from ._files import ReadableFile, WritableFile
     from ._files_async import AsyncReadableFile, AsyncWritableFile
@@ -181,6 +183,33 @@ def rename_async(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: b
     return store.rename_async(from_, to, overwrite=overwrite)
 
 
+@overload
+def list(
+    store: ObjectStoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = _defaults.LIST_CHUNK,
+    return_arrow: Literal[False] = False,
+) -> ListStream[builtins.list[ObjectMeta]]: ...
+@overload
+def list(
+    store: ObjectStoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = _defaults.LIST_CHUNK,
+    return_arrow: Literal[True],
+) -> ListStream[RecordBatch]: ...
+@overload
+def list(
+    store: ObjectStoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = _defaults.LIST_CHUNK,
+    return_arrow: bool,
+) -> ListStream[RecordBatch] | ListStream[builtins.list[ObjectMeta]]: ...
 def list(
     store: ObjectStoreMethods,
     prefix: str | None = None,
@@ -188,21 +217,35 @@ def list(
     offset: str | None = None,
     chunk_size: int = _defaults.LIST_CHUNK,
     return_arrow: bool = False,
-) -> ListStream[builtins.list[ObjectMeta]]:
+) -> Any:
     """`list` of the store."""
     return store.list(prefix, offset=offset, chunk_size=chunk_size, return_arrow=return_arrow)
 
 
+@overload
 def list_with_delimiter(
-    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False
-) -> ListResult[Sequence[ObjectMeta]]:
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[False] = False
+) -> ListResult[Sequence[ObjectMeta]]: ...
+@overload
+def list_with_delimiter(
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[True]
+) -> ListResult[Table]: ...
+def list_with_delimiter(store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False) -> Any:
     """`list_with_delimiter` of the store."""
     return store.list_with_delimiter(prefix, return_arrow=return_arrow)
 
 
+@overload
+def list_with_delimiter_async(
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[False] = False
+) -> CallFuture[ListResult[Sequence[ObjectMeta]]]: ...
+@overload
+def list_with_delimiter_async(
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[True]
+) -> CallFuture[ListResult[Table]]: ...
 def list_with_delimiter_async(
     store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False
-) -> CallFuture[ListResult[Sequence[ObjectMeta]]]:
+) -> Any:
     """`list_with_delimiter_async` of the store."""
     return store.list_with_delimiter_async(prefix, return_arrow=return_arrow)
 

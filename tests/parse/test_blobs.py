@@ -64,8 +64,8 @@ def test_directories_of_a_hierarchical_namespace_are_left_out() -> None:
         (page(blob("p/a", size="-1")), "Content-Length"),
         (page(blob("p/a", date="yesterday")), "Last-Modified"),
         (page(blob("p/a", date="Sun, 31 Feb 1994 08:49:37 GMT")), "Last-Modified"),
-        (page("<Blob><Name>p/a</Name></Blob>"), "without Name or Properties"),
-        (page("<Blob><Name>p/a</Name><Properties/></Blob>"), "without Last-Modified"),
+        (page("<Blob><Name>p/a</Name></Blob>"), "without Name, "),
+        (page("<Blob><Name>p/a</Name><Properties/></Blob>"), "Last-Modified or Content-Length"),
     ],
 )
 def test_what_is_no_page(body: bytes, told: str) -> None:

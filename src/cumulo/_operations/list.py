@@ -1,33 +1,49 @@
-"""list and list_with_delimiter: pages as they come, one request each."""
+"""list and list_with_delimiter: pages as they come, one request each.
+
+A page's objects are a list of dicts, or `Columns` where Arrow is wanted. Stores that have none of their own give dicts
+all the same: they are put into columns here.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
+from cumulo import _arrow
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import END, Plan
+from cumulo._native import Columns, ListError, columns_of, join_columns
 from cumulo.exceptions import GenericError
 
 if TYPE_CHECKING:
     from cumulo._native import Request
-    from cumulo._providers.base import Listing, Provider
-    from cumulo._types import CallFuture, ListResult, ObjectMeta
+    from cumulo._providers.base import Listing, Provider, Rows
+    from cumulo._types import CallFuture, ListResult
 
 T = TypeVar("T")
+
+
+class Scope(NamedTuple):
+    """What a listing is of, and how its pages are wanted."""
+
+    prefix: str | None
+    offset: str | None = None
+    delimiter: bool = False
+    arrow: bool = False
+    """Pages may have `Columns`."""
 
 
 class Pages:
     """The pages of one listing. `next_page` gives the next, or `END`."""
 
-    def __init__(
-        self, provider: Provider, prefix: str, offset: str | None, *, delimiter: bool = False, strip: str = ""
-    ) -> None:
+    def __init__(self, provider: Provider, prefix: str, offset: str | None, scope: Scope, *, strip: str = "") -> None:
+        """`prefix` and `offset` are beginnings of keys: the store's own prefix, `strip`, included."""
         self._provider = provider
         self._strip = strip
         self._prefix = prefix
         self._offset = offset
-        self._delimiter = delimiter
+        self._scope = scope
         self._token: str | None = None
         self._seen: set[str] = set()
         self._ended = False
@@ -35,18 +51,15 @@ class Pages:
     def next_page(self) -> Plan[Any]:
         if self._ended:
             return END
-        request = self._provider.list(self._prefix, token=self._token, offset=self._offset, delimiter=self._delimiter)
+        request = self._provider.list(
+            self._prefix, token=self._token, offset=self._offset, delimiter=self._scope.delimiter
+        )
         yield request
-        page: Listing = self._provider.listing(request)
+        page: Listing = self._provider.listing(request, columns=self._scope.arrow)
         if self._offset is not None and not self._provider.lists_from_offset:
-            self._cut(page, self._offset)
+            page.objects = between(page.objects, path_bytes(self._offset.removeprefix(self._strip)), None)
         self._go_on(page, request)
         return page
-
-    def _cut(self, page: Listing, offset: str) -> None:
-        """Leave out what is not behind the offset, in the order of UTF-8."""
-        behind = offset.removeprefix(self._strip).encode("utf-8", "surrogateescape")
-        page.objects = [found for found in page.objects if found["path"].encode("utf-8", "surrogateescape") > behind]
 
     def _go_on(self, page: Listing, request: Request) -> None:
         if page.token is None:
@@ -63,14 +76,53 @@ class Pages:
         self._token = page.token
 
 
+def path_bytes(path: str) -> bytes:
+    """What paths are ordered by."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def between(rows: Rows, after: bytes | None, until: bytes | None) -> Rows:
+    """The rows whose path is behind `after` and not behind `until`, in the order of UTF-8."""
+    if isinstance(rows, Columns):
+        return rows.between(after, until)
+    keys = [path_bytes(row["path"]) for row in rows]
+    return [
+        row
+        for key, row in zip(keys, rows, strict=True)
+        if (after is None or key > after) and (until is None or key <= until)
+    ]
+
+
+def _columns(rows: Rows) -> Columns:
+    if isinstance(rows, Columns):
+        return rows
+    try:
+        return columns_of(rows)
+    except ListError as error:
+        raise GenericError(f"list: {error}", operation="list") from error
+
+
+def _joined(parts: list[Any], *, arrow: bool) -> Rows:
+    if not arrow:
+        return [row for part in parts for row in part] if len(parts) != 1 else parts[0]
+    try:
+        return join_columns(parts)
+    except ListError as error:
+        raise GenericError(f"list: {error}", operation="list") from error
+
+
 class ListStream(Generic[T]):
     """A listing in chunks of objects, for `for` and `async for`. One request a page, sent when it is needed."""
 
-    def __init__(self, pages: Any, chunk_size: int) -> None:
+    def __init__(self, pages: Any, chunk_size: int, *, arrow: bool = False) -> None:
         self._pages = pages
         self._chunk_size = chunk_size
-        self._held: list[ObjectMeta] = []
+        self._arrow = arrow
+        self._held: deque[Rows] = deque()
         self._at = 0
+        """How many rows of the first that is held have been given out."""
+        self._left = 0
+        """How many rows are held and have not."""
         self._more = True
 
     def __iter__(self) -> ListStream[T]:
@@ -85,55 +137,62 @@ class ListStream(Generic[T]):
             chunk = sync.run(self._next_chunk())
         if chunk is END:
             raise StopIteration
-        return chunk
+        return self._shaped(chunk)
 
     def __anext__(self) -> CallFuture[Any]:
         return run_async(self._next_or_stop())
 
     def collect(self) -> Any:
-        """All objects that are left, as one list."""
+        """All objects that are left, as one list or record batch."""
         return sync.run(self._collect())
 
     def collect_async(self) -> CallFuture[Any]:
-        """All objects that are left, as one list, awaited."""
+        """All objects that are left, as one list or record batch, awaited."""
         return run_async(self._collect())
 
-    def _held_chunk(self) -> list[ObjectMeta] | None:
-        if len(self._held) - self._at < self._chunk_size:
-            return None
-        chunk = self._held[self._at : self._at + self._chunk_size]
-        self._at += self._chunk_size
-        return chunk
+    def _shaped(self, rows: Any) -> Any:
+        return _arrow.record_batch(rows) if self._arrow else rows
+
+    def _held_chunk(self) -> Rows | None:
+        return self._take(self._chunk_size) if self._left >= self._chunk_size else None
+
+    def _take(self, count: int) -> Rows:
+        taken: list[Rows] = []
+        self._left -= count
+        while count > 0:
+            page = self._held[0]
+            part = page[self._at : self._at + count]
+            taken.append(part)
+            count -= len(part)
+            self._at += len(part)
+            if self._at == len(page):
+                self._held.popleft()
+                self._at = 0
+        return _joined(taken, arrow=self._arrow)
 
     def _next_chunk(self) -> Plan[Any]:
-        while True:
-            chunk = self._held_chunk()
-            if chunk is not None:
-                return chunk
-            if not self._more:
-                rest, self._held, self._at = self._held[self._at :], [], 0
-                return rest or END
+        while self._more and self._left < self._chunk_size:
             yield from self._fetch()
+        return self._take(min(self._left, self._chunk_size)) if self._left > 0 else END
 
     def _next_or_stop(self) -> Generator[Any, Any, Any]:
         chunk = yield from self._next_chunk()
         if chunk is END:
             raise StopAsyncIteration
-        return chunk
+        return self._shaped(chunk)
 
     def _fetch(self) -> Plan[None]:
         page = cast("Any", (yield from self._pages.next_page()))
         if page is END:
             self._more = False
-            return
-        self._held = self._held[self._at :] + page.objects
-        self._at = 0
+        elif len(page.objects) > 0:
+            self._held.append(page.objects if not self._arrow else _columns(page.objects))
+            self._left += len(page.objects)
 
-    def _collect(self) -> Plan[list[ObjectMeta]]:
+    def _collect(self) -> Plan[Any]:
         while self._more:
             yield from self._fetch()
-        rest, self._held, self._at = self._held[self._at :], [], 0
-        return rest
+        return self._shaped(self._take(self._left))
 
 
 def check_chunk_size(chunk_size: object) -> int:
@@ -143,13 +202,12 @@ def check_chunk_size(chunk_size: object) -> int:
     return chunk_size
 
 
-def list_with_delimiter(pages: Pages) -> Plan[ListResult[Any]]:
+def list_with_delimiter(pages: Pages, *, arrow: bool = False) -> Plan[ListResult[Any]]:
     """One level: all its pages together."""
     prefixes: dict[str, None] = {}
-    objects: list[ObjectMeta] = []
-    while True:
-        page = yield from pages.next_page()
-        if page is END:
-            return {"common_prefixes": list(prefixes), "objects": objects}
+    parts: list[Rows] = []
+    while (page := (yield from pages.next_page())) is not END:
         prefixes.update(dict.fromkeys(page.common_prefixes))
-        objects.extend(page.objects)
+        parts.append(_columns(page.objects) if arrow else page.objects)
+    objects: Any = _joined(parts, arrow=arrow)
+    return {"common_prefixes": list(prefixes), "objects": _arrow.table(objects) if arrow else objects}

@@ -333,9 +333,9 @@ class AzureProvider:
     def is_completed_as(self, head: Request, parts: Sequence[int]) -> bool:
         return False  # nothing in a HEAD tells
 
-    def listing(self, request: Request) -> Listing:
+    def listing(self, request: Request, *, columns: bool = False) -> Listing:
         try:
-            objects, prefixes, token = parse_blob_page(request.take_body(), self._keys.strip)
+            objects, prefixes, token = parse_blob_page(request.take_body(), self._keys.strip, columns)
         except ValueError as error:
             if isinstance(error, ListError) and error.code:
                 raise of_document(request, request.context, error.code, error.message or "") from error

@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from cumulo._native import Request
+    from cumulo._native import Columns, Request
     from cumulo._operations.get import Wanted
     from cumulo._types import Attributes, ObjectMeta, PutResult
 
     from .s3_bulk import S3Bulk
 
 
+Rows: TypeAlias = "list[ObjectMeta] | Columns"
+
+
 @dataclass
 class Listing:
     """One page of a listing."""
 
-    objects: list[ObjectMeta]
+    objects: Rows
     common_prefixes: list[str]
     token: str | None
 
@@ -160,7 +163,9 @@ class Provider(Objects, Protocol):
         ...
 
     def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request: ...
-    def listing(self, request: Request) -> Listing: ...
+    def listing(self, request: Request, *, columns: bool = False) -> Listing:
+        """The page that was answered; with `Columns` in place of dicts where these are wanted."""
+        ...
 
     def has_tags(self, head: Request) -> bool: ...
     def get_tags(self, path: str) -> Request: ...

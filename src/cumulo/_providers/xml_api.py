@@ -212,10 +212,10 @@ class XmlProvider:
             raise of_document(request, request.context, found["Error/Code"], found.get("Error/Message", ""))
         return fields
 
-    def listing(self, request: Request) -> Listing:
+    def listing(self, request: Request, *, columns: bool = False) -> Listing:
         body = request.take_body()
         try:
-            objects, prefixes, token, truncated, _, _ = parse_list_page(body, self._keys.strip, True)
+            objects, prefixes, token, truncated, _, _ = parse_list_page(body, self._keys.strip, True, columns)
         except ValueError as error:
             if isinstance(error, ListError) and error.code:
                 raise of_document(request, request.context, error.code, error.message or "") from error

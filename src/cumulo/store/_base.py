@@ -7,14 +7,14 @@ thread, on the running event loop, or, through `store.futures`, in the backgroun
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from cumulo import _defaults, _many
+from cumulo import _arrow, _defaults, _many
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Plan
 from cumulo._many import GetItem, ManyStream, OnError, PutItem
 from cumulo._operations import download, into, many, passing, ranges
-from cumulo._operations.list import ListStream, check_chunk_size, list_with_delimiter
+from cumulo._operations.list import ListStream, Scope, check_chunk_size, list_with_delimiter
 from cumulo._operations.parts import check_parts
 from cumulo._result import GetResult
 
@@ -22,6 +22,8 @@ from ._futures import StoreFutures
 
 if TYPE_CHECKING:
     import os
+
+    from arro3.core import RecordBatch, Table
 
     from cumulo._many import Content
     from cumulo._native import Bytes
@@ -145,7 +147,7 @@ class ObjectStoreMethods:
         """Raises `InvalidPathError` for what can't be an object's path here."""
         raise NotImplementedError
 
-    def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> Any:
+    def _pages(self, scope: Scope) -> Any:
         """An object with `next_page() -> Plan[Listing | END]`."""
         raise NotImplementedError
 
@@ -583,6 +585,33 @@ class ObjectStoreMethods:
 
     # -- list
 
+    @overload
+    def list(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = _defaults.LIST_CHUNK,
+        return_arrow: Literal[False] = False,
+    ) -> ListStream[list[ObjectMeta]]: ...
+    @overload
+    def list(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = _defaults.LIST_CHUNK,
+        return_arrow: Literal[True],
+    ) -> ListStream[RecordBatch]: ...
+    @overload
+    def list(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = _defaults.LIST_CHUNK,
+        return_arrow: bool,
+    ) -> ListStream[RecordBatch] | ListStream[list[ObjectMeta]]: ...
     def list(
         self,
         prefix: str | None = None,
@@ -590,19 +619,45 @@ class ObjectStoreMethods:
         offset: str | None = None,
         chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: bool = False,
-    ) -> ListStream[list[ObjectMeta]]:
-        """The objects below a prefix, recursively, in the provider's order, as a stream of lists.
+    ) -> Any:
+        """The objects below a prefix, recursively, in the provider's order, as a stream of lists or of Arrow batches.
 
         Args:
             prefix: whole path segments: `"a/b"` finds `a/b/c` and not `a/bc`. With `raw_keys`, any beginning of a key.
             offset: only paths behind this one.
             chunk_size: how many objects a chunk has (the last may have fewer).
-            return_arrow: Arrow record batches, which this version does not make yet.
+            return_arrow: chunks are `arro3.core.RecordBatch`es in place of lists, with the columns `path` (utf8),
+                `last_modified` (timestamp in microseconds, UTC), `size` (uint64, bytes), `e_tag` and `version` (utf8,
+                nullable). Their memory is what the page was read into: nothing that takes Arrow data copies it.
+
+        Raises:
+            MissingExtraError: `return_arrow` without arro3-core: `pip install 'cumulo[arrow]'`.
+            GenericError: with `return_arrow`, a key that is not UTF-8, or an object whose size is not known.
         """
         if return_arrow:
-            raise NotImplementedError("return_arrow is not available yet")
-        return ListStream(self._pages(prefix, offset, delimiter=False), check_chunk_size(chunk_size))
+            _arrow.check()
+        size = check_chunk_size(chunk_size)
+        pages = self._pages(Scope(prefix, offset, arrow=return_arrow))
+        return ListStream[Any](pages, size, arrow=return_arrow)
 
+    @overload
+    def list_async(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = _defaults.LIST_CHUNK,
+        return_arrow: Literal[False] = False,
+    ) -> ListStream[list[ObjectMeta]]: ...
+    @overload
+    def list_async(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = _defaults.LIST_CHUNK,
+        return_arrow: Literal[True],
+    ) -> ListStream[RecordBatch]: ...
     def list_async(
         self,
         prefix: str | None = None,
@@ -610,26 +665,44 @@ class ObjectStoreMethods:
         offset: str | None = None,
         chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: bool = False,
-    ) -> ListStream[list[ObjectMeta]]:
+    ) -> Any:
         """The same as `list`: its stream can be read with `async for`."""
         return self.list(prefix, offset=offset, chunk_size=chunk_size, return_arrow=return_arrow)
 
+    @overload
     def list_with_delimiter(
-        self, prefix: str | None = None, *, return_arrow: bool = False
-    ) -> ListResult[Sequence[ObjectMeta]]:
-        """The objects and "directories" just below a prefix."""
+        self, prefix: str | None = None, *, return_arrow: Literal[False] = False
+    ) -> ListResult[Sequence[ObjectMeta]]: ...
+    @overload
+    def list_with_delimiter(self, prefix: str | None = None, *, return_arrow: Literal[True]) -> ListResult[Table]: ...
+    def list_with_delimiter(self, prefix: str | None = None, *, return_arrow: bool = False) -> Any:
+        """The objects and "directories" just below a prefix.
+
+        Args:
+            prefix: as for `list`.
+            return_arrow: the objects are an `arro3.core.Table`, with the columns that `list` says.
+
+        Raises:
+            MissingExtraError, GenericError: with `return_arrow`, as for `list`.
+        """
         return sync.run(self._delimiter_plan(prefix, return_arrow))
 
+    @overload
     def list_with_delimiter_async(
-        self, prefix: str | None = None, *, return_arrow: bool = False
-    ) -> CallFuture[ListResult[Sequence[ObjectMeta]]]:
+        self, prefix: str | None = None, *, return_arrow: Literal[False] = False
+    ) -> CallFuture[ListResult[Sequence[ObjectMeta]]]: ...
+    @overload
+    def list_with_delimiter_async(
+        self, prefix: str | None = None, *, return_arrow: Literal[True]
+    ) -> CallFuture[ListResult[Table]]: ...
+    def list_with_delimiter_async(self, prefix: str | None = None, *, return_arrow: bool = False) -> Any:
         """`list_with_delimiter`, awaited."""
         return run_async(self._delimiter_plan(prefix, return_arrow))
 
     def _delimiter_plan(self, prefix: str | None, return_arrow: bool) -> Plan[ListResult[Any]]:
         if return_arrow:
-            raise NotImplementedError("return_arrow is not available yet")
-        return list_with_delimiter(self._pages(prefix, None, delimiter=True))
+            _arrow.check()
+        return list_with_delimiter(self._pages(Scope(prefix, delimiter=True, arrow=return_arrow)), arrow=return_arrow)
 
     # -- the third way
 

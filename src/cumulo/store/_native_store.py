@@ -15,7 +15,7 @@ from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, generation, get_range, get_range_async
 from cumulo._operations import copy, delete, download, get, into, passing, put, ranges
 from cumulo._operations import resume as resumption
-from cumulo._operations.list import Pages
+from cumulo._operations.list import Pages, Scope
 from cumulo._operations.parts import DEFAULT_PART_BYTES
 from cumulo._result import GetResult
 from cumulo.exceptions import AlreadyExistsError
@@ -196,10 +196,9 @@ class NativeStore(ObjectStoreMethods):
         yield from self._plan_copy(from_, to, overwrite)
         yield from self._plan_delete(from_)
 
-    def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> Pages:
-        start = self._keys.offset(offset) if offset is not None else None
-        whole = self._keys.list_prefix(prefix)
-        return Pages(self._use().provider, whole, start, delimiter=delimiter, strip=self._keys.strip)
+    def _pages(self, scope: Scope) -> Any:
+        start = self._keys.offset(scope.offset) if scope.offset is not None else None
+        return Pages(self._use().provider, self._keys.list_prefix(scope.prefix), start, scope, strip=self._keys.strip)
 
     # -- the short cut for ranges: no plan, straight to the engine
 

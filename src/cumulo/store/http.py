@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cumulo._config import ClientConfig, ClientSettings, RetryConfig
     from cumulo._drivers.effects import Plan
     from cumulo._native import Bytes, Client, Credentials
+    from cumulo._operations.list import Scope
     from cumulo._operations.target import FileTarget
     from cumulo._providers.base import PutPlan
     from cumulo._result import GetResult
@@ -243,9 +244,10 @@ class HTTPStore(NativeStore):
             return
         yield from web.transfer(self._web, "rename", "MOVE", from_, to, overwrite=overwrite)
 
-    def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> Any:
-        start = self._keys.offset(offset) if offset is not None else None
-        return DavPages(self._web, self._target, self._keys.list_prefix(prefix), start, delimiter=delimiter)
+    def _pages(self, scope: Scope) -> Any:
+        start = self._keys.offset(scope.offset) if scope.offset is not None else None
+        prefix = self._keys.list_prefix(scope.prefix)
+        return DavPages(self._web, self._target, prefix, start, delimiter=scope.delimiter)
 
     # -- the short cut for ranges, from which a redirect leads back to the plan
 

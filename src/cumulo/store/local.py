@@ -38,6 +38,7 @@ from ._local_write import Writer, move_new, remove_leftovers, sync_directory
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from cumulo._operations.list import Scope
     from cumulo._types import Attributes, CallFuture, GetOptions, ObjectMeta, PutResult
 
 _READ_AT_ONCE_BYTES = 128 << 10
@@ -393,12 +394,13 @@ class LocalStore(ObjectStoreMethods):
 
     # -- list
 
-    def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> LocalPages:
+    def _pages(self, scope: Scope) -> LocalPages:
+        offset = scope.offset
         if offset is not None and not isinstance(offset, str):
             raise TypeError(f"a path must be a str, not {type(offset).__name__}")
         start = offset.removeprefix("/") if offset is not None else None
-        walk = Walk(self._root, segments_of(prefix or "", empty=True), start)
-        return LocalPages(walk, self._caller("list", prefix or ""), delimiter=delimiter)
+        walk = Walk(self._root, segments_of(scope.prefix or "", empty=True), start)
+        return LocalPages(walk, self._caller("list", scope.prefix or ""), delimiter=scope.delimiter)
 
     # -- what killed processes leave
 

@@ -23,6 +23,7 @@ from ._base import ObjectStoreMethods
 from ._local_conditions import Checks, check_sizes, cut, failed
 
 if TYPE_CHECKING:
+    from cumulo._operations.list import Scope
     from cumulo._providers.base import PutPlan
     from cumulo._types import Attributes, GetOptions, ObjectMeta, PutResult
 
@@ -194,9 +195,9 @@ class MemoryStore(ObjectStoreMethods):
 
     # -- listing
 
-    def _pages(self, prefix: str | None, offset: str | None, *, delimiter: bool) -> Any:
-        start = self._keys.offset(offset) if offset is not None else None
-        return _Pages(self._snapshot, self._keys.list_prefix(prefix), start, delimiter=delimiter)
+    def _pages(self, scope: Scope) -> Any:
+        start = self._keys.offset(scope.offset) if scope.offset is not None else None
+        return _Pages(self._snapshot, self._keys.list_prefix(scope.prefix), start, delimiter=scope.delimiter)
 
     def _snapshot(self, prefix: str, offset: str | None) -> list[tuple[str, _Entry]]:
         with _lock:
