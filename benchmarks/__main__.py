@@ -75,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=int, default=5, help="measurements per case and library (default: 5)")
     parser.add_argument(
-        "--libraries", default="cumulo,obstore", help="comma-separated modules; ratios are the others' over the first's"
+        "--libraries",
+        default="cumulo,obstore",
+        help="comma-separated modules, or variants (cumulo:bulk_client=crt); ratios are the others' over the first's",
     )
     parser.add_argument("--list", action="store_true", help="list the cases and end")
     parser.add_argument("--extra", action="store_true", help="also the cases that have no target (TLS, unsigned puts)")

@@ -20,7 +20,7 @@ from . import process
 from .cases import CASES
 from .content import MIB
 from .origin import Origin
-from .workload import Library, Work, Workload, require
+from .workload import Library, Variant, Work, Workload, require
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ def measure(case_name: str, library_name: str, origin: Origin) -> Measurement:
     """Warm up, time one run, then check what it brought."""
     gc.collect()
     before_import = process.resident_bytes()
-    library = importlib.import_module(library_name)
-    importlib.import_module(f"{library_name}.store")
+    library = _load(library_name)
     workload = CASES[case_name].prepare(library, origin)
     workload.warm_up()
     gc.collect()
@@ -58,6 +57,14 @@ def measure(case_name: str, library_name: str, origin: Origin) -> Measurement:
     workload.check()
     baseline = None if before_import is None else before_import + workload.harness_bytes
     return Measurement(wall, cpu, work.operations, work.bytes, _mib(peak, baseline), _mib(after, resident), counters)
+
+
+def _load(name: str) -> Library:
+    """A module by its name; with S3 options behind it, as in ``cumulo:bulk_client=crt``, a variant of it."""
+    module, *options = name.split(":")
+    library = importlib.import_module(module)
+    importlib.import_module(f"{module}.store")
+    return Variant(library, dict(option.split("=", 1) for option in options)) if options else library
 
 
 def _timed(workload: Workload) -> tuple[float, float, Work]:

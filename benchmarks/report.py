@@ -153,7 +153,7 @@ def _cost(cpu_s: float, operations: int) -> str:
 
 def _version(library: str) -> str:
     try:
-        return metadata.version(library)
+        return metadata.version(library.partition(":")[0])
     except metadata.PackageNotFoundError:
         return "(not installed)"
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from . import content
 from .origin import Origin
-from .workload import CheckError, Library
+from .workload import CheckError, Library, Variant
 
 Cloud: TypeAlias = Literal["s3", "gcs", "azure"]
 AZURE_KEY = "YmVuY2htYXJr"
@@ -48,4 +48,5 @@ def open_store(
         virtual_hosted_style_request=False,
         client_options=client_options,
         **credentials,
+        **(library.s3_options if isinstance(library, Variant) else {}),
     )

@@ -17,6 +17,17 @@ from .origin import Origin
 Library = Any
 
 
+class Variant:
+    """A library whose S3 stores get options that only it knows: to compare it with itself."""
+
+    def __init__(self, library: Library, s3_options: dict[str, str]) -> None:
+        self.library = library
+        self.s3_options = s3_options
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.library, name)
+
+
 class CheckError(AssertionError):
     """A library returned or sent something else than it should have."""
 

@@ -342,7 +342,11 @@ void cml_bulk_submit(struct cml_request *request) {
     pthread_mutex_lock(&s_lock);
     cml_link_push_back(&s_jobs, &request->bulk->link);
     pthread_mutex_unlock(&s_lock);
-    s_start(request);
+    if (atomic_load(&cml_runtime->closing)) { /* seen here, or the job is seen by cml_bulk_quiesce */
+        s_end(request, CML_ERR_SHUTDOWN);
+    } else {
+        s_start(request);
+    }
 }
 
 /* ---- writing ---- */
