@@ -23,7 +23,8 @@ static size_t s_fill_room(struct cml_request *request, const uint8_t *data, size
         struct cml_piece *piece = &request->pieces[request->piece_head];
         size_t room = piece->capacity - piece->filled;
         size_t take = length - done < room ? length - done : room;
-        if (piece->data != NULL) { /* else a gap between ranges that share a response */
+        bool in_place = piece->data + piece->filled == data + done;
+        if (piece->data != NULL && !in_place) { /* else a gap between ranges that share a response */
             memcpy(piece->data + piece->filled, data + done, take);
         }
         piece->filled += take;
@@ -35,6 +36,21 @@ static size_t s_fill_room(struct cml_request *request, const uint8_t *data, size
         }
     }
     return done;
+}
+
+uint8_t *cml_body_place(struct cml_request *request, size_t *room) {
+    if (request->revoked || request->sink == CML_SINK_COLLECT || request->spill_len > 0) {
+        return NULL;
+    }
+    if (s_goes_to_file(request)) {
+        return cml_file_place(request, room);
+    }
+    if (request->piece_count == 0) {
+        return NULL;
+    }
+    const struct cml_piece *piece = &request->pieces[request->piece_head];
+    *room = piece->capacity - piece->filled;
+    return piece->data != NULL ? piece->data + piece->filled : NULL;
 }
 
 static bool s_spill(struct cml_request *request, const uint8_t *data, size_t length) {
@@ -131,11 +147,8 @@ static int s_collect(struct cml_request *request, const uint8_t *data, size_t le
 
 int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length, bool *filled) {
     int result = CML_OK;
-    pthread_mutex_lock(&request->lock);
     uint64_t done_before = request->pieces_done;
-    if (request->revoked) {
-        result = CML_ERR_CANCELLED;
-    } else if (request->sink == CML_SINK_COLLECT) {
+    if (request->sink == CML_SINK_COLLECT) {
         request->received += length;
         result = s_collect(request, data, length);
     } else {
@@ -151,7 +164,6 @@ int cml_body_store(struct cml_request *request, const uint8_t *data, size_t leng
         }
     }
     *filled = request->pieces_done != done_before;
-    pthread_mutex_unlock(&request->lock);
     return result;
 }
 

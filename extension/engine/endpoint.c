@@ -266,6 +266,7 @@ static void _on_connection_setup(struct aws_http_connection *http, int error_cod
     connection->born_ns = cml_now_ns();
     atomic_store_explicit(&home->endpoint->found, true, memory_order_relaxed);
     atomic_fetch_add_explicit(&home->endpoint->connections_opened, 1, memory_order_relaxed);
+    cml_socket_adopt(connection);
     cml_endpoint_now_idle(connection);
 }
 

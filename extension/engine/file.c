@@ -86,24 +86,46 @@ static void s_seal(struct cml_file *file) {
     }
 }
 
+/* The buffer that is being filled: made here if there is none. */
+static struct s_slot *s_ready_slot(struct cml_file *file) {
+    struct s_slot *slot = s_filling(file);
+    if (slot != NULL && slot->buffer == NULL && (slot->buffer = cml_buffer_new(BUFFER_BYTES)) == NULL) {
+        file->os_error = ENOMEM;
+        return NULL;
+    }
+    return slot;
+}
+
+static size_t s_room_in(const struct cml_file *file, const struct s_slot *slot) {
+    uint64_t room = BUFFER_BYTES - slot->filled, left = file->spans[file->span].length - file->span_taken;
+    return (size_t)(room < left ? room : left);
+}
+
+uint8_t *cml_file_place(struct cml_request *request, size_t *room) {
+    struct cml_file *file = request->file;
+    bool open = file->span < file->span_count && !s_stopped(request);
+    struct s_slot *slot = open ? s_ready_slot(file) : NULL;
+    if (slot == NULL) {
+        return NULL;
+    }
+    *room = s_room_in(file, slot);
+    return slot->buffer->data + slot->filled;
+}
+
 size_t cml_file_take(struct cml_request *request, const uint8_t *data, size_t length) {
     struct cml_file *file = request->file;
     struct s_slot *slot;
     size_t done = 0;
-    while (done < length && file->span < file->span_count && !s_stopped(request) && (slot = s_filling(file)) != NULL) {
+    while (done < length && file->span < file->span_count && !s_stopped(request) && (slot = s_ready_slot(file)) != NULL) {
         const struct s_span *span = &file->spans[file->span];
-        if (slot->buffer == NULL && (slot->buffer = cml_buffer_new(BUFFER_BYTES)) == NULL) {
-            file->os_error = ENOMEM;
-            break;
-        }
-        size_t room = BUFFER_BYTES - slot->filled;
-        size_t take = length - done < room ? length - done : room;
-        take = take < span->length - file->span_taken ? take : (size_t)(span->length - file->span_taken);
+        size_t room = s_room_in(file, slot), take = length - done < room ? length - done : room;
         if (slot->filled == 0) {
             slot->fd = span->fd;
             slot->at = span->offset + file->span_taken;
         }
-        memcpy(slot->buffer->data + slot->filled, data + done, take);
+        if (slot->buffer->data + slot->filled != data + done) { /* else it was read to there */
+            memcpy(slot->buffer->data + slot->filled, data + done, take);
+        }
         slot->filled += take;
         file->taken += take;
         file->span_taken += take;

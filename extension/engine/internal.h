@@ -104,6 +104,8 @@ struct cml_connection {
     int tls_error; /* why the handshake failed */
     uint32_t tries, addresses, skipped; /* resolver.c: addresses tried and to try, and where it began */
     struct cml_request *current; /* borrowed: the request holds the connection while it uses it */
+    struct cml_reader *reader;   /* socket.c; the socket owns it */
+    struct aws_socket *socket;
     struct cml_link idle_link;
     uint64_t born_ns, idle_since_ns;
     uint32_t served;
@@ -329,8 +331,8 @@ struct cml_request {
     uint32_t attempts, failures, free_retries, auth_retries, checksum_retries, handshake_retries;
     uint64_t signed_with; /* which publication of the credentials this attempt used */
     uint64_t started_ns, first_sent_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
-    uint64_t probed_ns; /* when, and what, the kernel had still to send of an upload */
-    int unsent;
+    uint64_t probed_ns; /* when, and how much, the kernel had still to send of an upload or to hand out of a body */
+    int in_kernel;
     int pending_error, pending_crt;
     enum cml_after_abort after_abort;
     /* hedge.c */
@@ -350,6 +352,13 @@ void cml_transport_abort(struct cml_request *request);
 int cml_transport_unsent(const struct cml_request *request); /* bytes in the socket's buffer; -1 where it won't say */
 void cml_transport_open_window(struct cml_request *request, uint64_t bytes);
 
+/* socket.c: how connections are read */
+void cml_socket_adopt(struct cml_connection *connection);
+void cml_socket_leave(struct cml_connection *connection); /* it goes, and the socket may stay for a while */
+/* Of a request in BODY: whether bytes wait in its socket for more of their kind, and how many. */
+bool cml_socket_holds_back(const struct cml_request *request);
+int cml_socket_unread(const struct cml_request *request);
+
 /* hedge.c */
 void cml_hedge_sent(struct cml_request *request);
 void cml_hedge_answered(struct cml_request *request);
@@ -360,7 +369,10 @@ void cml_hedge_ended(struct cml_request *twin);     /* by itself */
 struct cml_request *cml_hedge_won(struct cml_request *twin);
 
 /* body.c: where body bytes go */
-/* 0 or enum cml_error. filled: whether a piece of room is done that was not before. */
+/* Under lock: the memory that the next bytes go to as they are, and how many in one piece; NULL for none. */
+uint8_t *cml_body_place(struct cml_request *request, size_t *room);
+/* Under lock. Bytes that are in place already stay there. 0 or enum cml_error. filled: whether a piece of room is done
+ * that was not before. */
 int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length, bool *filled);
 void cml_body_drop_spill(struct cml_request *request); /* what has no room will be asked for again */
 bool cml_body_restart(struct cml_request *request); /* false when the consumer may have seen some of it */
@@ -369,6 +381,7 @@ void cml_body_prefetch(struct cml_request *request);
 void cml_body_drain_spill(struct cml_request *request); /* under lock: when there is more room */
 bool cml_body_reserve(struct cml_request *request, uint64_t length);
 /* file.c: bodies that go to a file. All under the request's lock. */
+uint8_t *cml_file_place(struct cml_request *request, size_t *room); /* as cml_body_place */
 size_t cml_file_take(struct cml_request *request, const uint8_t *data, size_t length); /* how much found room */
 int cml_file_os_error(const struct cml_request *request);
 void cml_file_restart(struct cml_request *request);

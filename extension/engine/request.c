@@ -132,7 +132,7 @@ static void s_begin_attempt(struct cml_request *request) {
     request->wanted = UINT64_MAX;
     request->window_credited = 0;
     request->progress_ns = request->probed_ns = cml_now_ns();
-    request->unsent = -1;
+    request->in_kernel = -1;
     s_count_attempt(request);
     request->first_sent_ns = request->first_sent_ns != 0 ? request->first_sent_ns : request->progress_ns;
     request->reused_connection = request->connection->served > 0;
@@ -353,6 +353,18 @@ static void s_stop_if_enough(struct cml_request *request) {
     s_abort(request, CML_DELIVER, CML_THEN_FAIL);
 }
 
+/* In one breath: after a revoke the memory that the bytes may be in is its owner's. */
+static int s_keep(struct cml_request *request, const uint8_t *data, size_t length, bool *filled) {
+    int error = CML_ERR_CANCELLED;
+    pthread_mutex_lock(&request->lock);
+    if (!request->revoked) {
+        s_sum_up(request, data, length);
+        error = cml_body_store(request, data, length, filled);
+    }
+    pthread_mutex_unlock(&request->lock);
+    return error;
+}
+
 static void s_deliver(struct cml_request *request, const uint8_t *data, size_t length) {
     request->progress_ns = cml_now_ns();
     request->attempt_received += length;
@@ -365,9 +377,8 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
     if (length == 0) {
         return;
     }
-    s_sum_up(request, data, length);
     bool filled = false;
-    int error = cml_body_store(request, data, length, &filled);
+    int error = s_keep(request, data, length, &filled);
     if (error != CML_OK) {
         cml_request_note(request, error, 0);
         s_abort(request, CML_DELIVER, CML_THEN_FAIL);

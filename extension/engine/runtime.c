@@ -221,10 +221,12 @@ static uint64_t s_stalled_at(const struct cml_request *request) {
     return moves && request->client->stall_ns != 0 ? request->progress_ns + request->client->stall_ns : UINT64_MAX;
 }
 
-/* An upload makes progress that the engine does not see: megabytes that the kernel has taken may go out for long. */
+/* There is progress that the engine does not see: megabytes that the kernel has taken may go out for long, and bytes
+ * that have come may wait for others. */
 static uint64_t s_probe_at(const struct cml_request *request) {
     bool uploads = request->state == CML_SENT && request->body_length > 0;
-    return uploads && request->client->stall_ns != 0 ? request->probed_ns + request->client->stall_ns / 4 : UINT64_MAX;
+    bool waits = request->state == CML_BODY && cml_socket_holds_back(request);
+    return (uploads || waits) && request->client->stall_ns != 0 ? request->probed_ns + request->client->stall_ns / 4 : UINT64_MAX;
 }
 
 static uint64_t s_request_due(const struct cml_request *request) {
@@ -242,9 +244,11 @@ static uint64_t s_request_due(const struct cml_request *request) {
 
 static void s_probe(struct cml_request *request, uint64_t now) {
     if (s_probe_at(request) <= now) {
-        int unsent = cml_transport_unsent(request);
-        request->progress_ns = unsent != request->unsent ? now : request->progress_ns;
-        request->unsent = unsent;
+        bool sends = request->state == CML_SENT;
+        int in_kernel = sends ? cml_transport_unsent(request) : cml_socket_unread(request);
+        bool moves = in_kernel != request->in_kernel && (sends || in_kernel > 0);
+        request->progress_ns = moves ? now : request->progress_ns;
+        request->in_kernel = in_kernel;
         request->probed_ns = now;
     }
 }

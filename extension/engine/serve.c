@@ -43,6 +43,7 @@ void cml_endpoint_connection_gone(struct cml_connection *connection) {
     struct cml_endpoint_shard *home = connection->home;
     struct cml_endpoint *endpoint = home->endpoint;
     s_set_leaving(connection, false);
+    cml_socket_leave(connection);
     home->open--;
     home->shard->connections--;
     cml_link_remove(&connection->idle_link);

@@ -1,0 +1,297 @@
+/* What is read from a connection's socket, where to, and when. Loop thread.
+ *
+ * aws-c-io reads into a message of its own, which aws-c-http takes apart. Here its socket's read is stood in for:
+ * - Bytes that are certainly the body's go straight to where the body goes. The message that carries them is lent that
+ *   memory, and has its own back when it is released; aws-c-http only counts them, and the body finds them in place.
+ * - A read that brought less than there was room for has emptied the socket: the next would only say so.
+ * - While a long body is awaited the kernel wakes the loop for a large piece of it (SO_RCVLOWAT), not for each segment.
+ *
+ * Always true: bytes go in place only while the request's lock is held and a revoke has not come; in place means all of
+ * them at once: nothing that came before waits in aws-c-http, and its windows are open that far. The mark is never above
+ * what this response has still to bring, so that whatever ends it wakes the loop. Of a body that trickles in below the
+ * mark the kernel knows the progress: see cml_socket_unread. Encrypted connections have none of the first and the third.
+ */
+#include "internal.h"
+
+#include <aws/http/connection.h>
+#include <aws/io/channel.h>
+#include <aws/io/io.h>
+#include <aws/io/socket.h>
+#include <aws/io/socket_channel_handler.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#define HEAD_BYTES ((size_t)32 << 10)      /* read at first: headers and a short body; what follows may go in place */
+#define SHORT_BODY_BYTES ((uint64_t)128 << 10) /* of known size: comes with its headers, in one read */
+#define LEAST_IN_PLACE ((size_t)16 << 10)  /* less is copied: it is in the cache */
+#define LEAST_MARK ((uint64_t)64 << 10)
+#define MOST_MARK ((uint64_t)256 << 10)
+
+/* Declared in private headers of aws-c-io and aws-c-http. */
+struct aws_socket_vtable {
+    void (*socket_cleanup_fn)(struct aws_socket *socket);
+    void *before[10];
+    int (*socket_read_fn)(struct aws_socket *socket, struct aws_byte_buf *buffer, size_t *amount_read);
+    void *after[7];
+};
+struct aws_h1_window_stats {
+    size_t connection_window, recent_window_increments, buffer_capacity, buffer_pending_bytes;
+    uint64_t stream_window;
+    bool has_incoming_stream;
+};
+struct aws_h1_window_stats aws_h1_connection_window_stats(struct aws_http_connection *connection);
+
+struct cml_reader {
+    struct aws_socket_vtable vtable; /* first: the socket's pointer to it is how the reader is found */
+    struct aws_socket_vtable *crt;
+    struct cml_connection *connection; /* NULL when that is gone; the socket may outlive it */
+    bool encrypted;
+    bool empty;    /* the last read has emptied the socket */
+    bool no_marks; /* the kernel does not do them well */
+    int mark;
+};
+
+static struct cml_reader *s_of(const struct aws_socket *socket) {
+    return CML_CONTAINER_OF(socket->vtable, struct cml_reader, vtable);
+}
+
+/* ---- messages: on their release the pool would wipe them, and wants what it gave ---- */
+
+struct s_lent { /* in the memory of a message that carries other memory */
+    struct aws_allocator *allocator;
+    size_t capacity;
+};
+
+static void _on_release(struct aws_allocator *hook, void *data) {
+    (void)hook;
+    struct aws_io_message *message = data;
+    struct aws_allocator *pool = message->user_data;
+    message->message_data.len = 0; /* nothing to wipe */
+    message->user_data = NULL;
+    message->allocator = pool;
+    aws_mem_release(pool, message);
+}
+
+static void _on_release_lent(struct aws_allocator *hook, void *data) {
+    struct aws_io_message *message = data;
+    struct s_lent lent;
+    memcpy(&lent, message->user_data, sizeof(lent));
+    message->message_data.buffer = message->user_data;
+    message->message_data.capacity = lent.capacity;
+    message->user_data = lent.allocator;
+    _on_release(hook, message);
+}
+
+static struct aws_allocator s_unwiped = {.mem_release = _on_release};
+static struct aws_allocator s_lent_to = {.mem_release = _on_release_lent};
+
+static void s_hook(struct aws_io_message *message) {
+    message->user_data = message->allocator;
+    message->allocator = &s_unwiped;
+}
+
+static void s_lend(struct aws_io_message *message, uint8_t *own, size_t capacity) {
+    struct s_lent lent = {.allocator = message->allocator, .capacity = capacity};
+    memcpy(own, &lent, sizeof(lent));
+    message->user_data = own;
+    message->allocator = &s_lent_to;
+}
+
+/* ---- what is to come ---- */
+
+static struct cml_request *s_current(const struct cml_reader *reader) {
+    struct cml_request *request = reader->connection != NULL ? reader->connection->current : NULL;
+    return request != NULL && request->connection == reader->connection ? request : NULL;
+}
+
+/* How many of the next bytes on the wire are body bytes that somebody wants. */
+static uint64_t s_expected(const struct cml_request *request) {
+    if (request->state != CML_BODY || request->current.chunked || request->current.content_length < 0 ||
+        request->is_head || request->skip > 0 || cml_is_error_status(request)) {
+        return 0;
+    }
+    uint64_t left = (uint64_t)request->current.content_length - request->attempt_received;
+    return left < request->wanted ? left : request->wanted;
+}
+
+static uint64_t s_passes_at_once(const struct cml_reader *reader) {
+    struct aws_h1_window_stats window = aws_h1_connection_window_stats(reader->connection->http);
+    return window.buffer_pending_bytes == 0 && window.has_incoming_stream ? window.stream_window : 0;
+}
+
+/* Under the request's lock. */
+static uint8_t *s_place(const struct cml_reader *reader, struct cml_request *request, size_t *room) {
+    uint64_t expected = s_expected(request);
+    if (expected < LEAST_IN_PLACE) {
+        return NULL;
+    }
+    uint8_t *place = cml_body_place(request, room);
+    uint64_t passes = place != NULL ? s_passes_at_once(reader) : 0;
+    expected = expected < passes ? expected : passes;
+    *room = *room < expected ? *room : (size_t)expected;
+    return *room < LEAST_IN_PLACE ? NULL : place;
+}
+
+/* ---- the mark ---- */
+
+static uint64_t s_next_piece(const struct cml_reader *reader) {
+    struct cml_request *request = s_current(reader);
+    if (request == NULL || reader->encrypted || reader->no_marks || s_expected(request) < LEAST_MARK) {
+        return 1;
+    }
+    size_t room = 0;
+    pthread_mutex_lock(&request->lock);
+    bool in_place = s_place(reader, request, &room) != NULL;
+    pthread_mutex_unlock(&request->lock);
+    return !in_place || room < LEAST_MARK ? 1 : room < MOST_MARK ? room : MOST_MARK;
+}
+
+static bool s_set_mark(struct cml_reader *reader, int fd, int mark) {
+    reader->mark = mark;
+    return setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof(mark)) == 0;
+}
+
+/* A kernel that does not make the socket's buffer grow with the mark (Linux before 4.18) might never reach it. */
+static bool s_holds(int fd, int mark) {
+    int size = 0;
+    socklen_t length = sizeof(size);
+    return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &length) == 0 && size > mark;
+}
+
+/* Before the loop waits for this socket. */
+static void s_await(struct cml_reader *reader, const struct aws_socket *socket) {
+    int mark = (int)s_next_piece(reader), fd = socket->io_handle.data.fd;
+    if (mark == reader->mark) {
+        return;
+    }
+    if (!s_set_mark(reader, fd, mark) || (mark > 1 && !s_holds(fd, mark))) {
+        reader->no_marks = true;
+        s_set_mark(reader, fd, 1);
+        return;
+    }
+    struct cml_request *request = s_current(reader);
+    if (mark > 1 && request->client->stall_ns != 0) {
+        cml_shard_sweep_by(request->shard, request->progress_ns + request->client->stall_ns / 4);
+    }
+}
+
+bool cml_socket_holds_back(const struct cml_request *request) {
+    const struct cml_reader *reader = request->connection->reader;
+    return reader != NULL && reader->mark > 1;
+}
+
+int cml_socket_unread(const struct cml_request *request) {
+    int unread = 0;
+    ioctl(request->connection->socket->io_handle.data.fd, FIONREAD, &unread);
+    return unread;
+}
+
+/* ---- reading ---- */
+
+/* Not so much with the headers that what follows them has to be copied. */
+static size_t s_at_first(const struct cml_reader *reader, size_t most) {
+    const struct cml_request *request = s_current(reader);
+    if (reader->encrypted || request == NULL || request->state != CML_SENT || request->sink == CML_SINK_COLLECT ||
+        (request->sink == CML_SINK_BUFFER && request->room_posted <= SHORT_BODY_BYTES)) {
+        return most;
+    }
+    return most < HEAD_BYTES ? most : HEAD_BYTES;
+}
+
+static int s_read_message(struct cml_reader *reader, struct aws_socket *socket, struct aws_byte_buf *buffer,
+                          size_t *amount) {
+    size_t capacity = buffer->capacity, most = s_at_first(reader, capacity);
+    buffer->capacity = most;
+    int result = reader->crt->socket_read_fn(socket, buffer, amount);
+    buffer->capacity = capacity;
+    if (result == AWS_OP_SUCCESS) {
+        reader->empty = *amount < most;
+        s_hook(CML_CONTAINER_OF(buffer, struct aws_io_message, message_data));
+    }
+    return result;
+}
+
+static bool s_read_in_place(struct cml_reader *reader, struct cml_request *request, struct aws_socket *socket,
+                            struct aws_byte_buf *buffer, size_t *amount, int *result) {
+    uint8_t *own = buffer->buffer;
+    size_t capacity = buffer->capacity, room = 0;
+    pthread_mutex_lock(&request->lock);
+    uint8_t *place = capacity >= LEAST_IN_PLACE ? s_place(reader, request, &room) : NULL;
+    if (place != NULL) {
+        buffer->buffer = place;
+        buffer->capacity = room = room < capacity ? room : capacity;
+        *result = reader->crt->socket_read_fn(socket, buffer, amount);
+    }
+    pthread_mutex_unlock(&request->lock);
+    if (place == NULL) {
+        return false;
+    }
+    if (*result == AWS_OP_SUCCESS) {
+        reader->empty = *amount < room;
+        s_lend(CML_CONTAINER_OF(buffer, struct aws_io_message, message_data), own, capacity);
+    } else {
+        buffer->buffer = own;
+        buffer->capacity = capacity;
+    }
+    return true;
+}
+
+static int s_would_block(struct cml_reader *reader, const struct aws_socket *socket) {
+    s_await(reader, socket);
+    return aws_raise_error(AWS_IO_READ_WOULD_BLOCK);
+}
+
+static int s_read(struct aws_socket *socket, struct aws_byte_buf *buffer, size_t *amount) {
+    struct cml_reader *reader = s_of(socket);
+    if (reader->empty) { /* once: who asks again has heard of more, or that the other side hangs up */
+        reader->empty = false;
+        return s_would_block(reader, socket);
+    }
+    struct cml_request *request = reader->encrypted ? NULL : s_current(reader);
+    int result = AWS_OP_SUCCESS;
+    if (request == NULL || !s_read_in_place(reader, request, socket, buffer, amount, &result)) {
+        result = s_read_message(reader, socket, buffer, amount);
+    }
+    if (result != AWS_OP_SUCCESS && aws_last_error() == AWS_IO_READ_WOULD_BLOCK) {
+        return s_would_block(reader, socket);
+    }
+    return result;
+}
+
+/* ---- life ---- */
+
+static void s_clean_up(struct aws_socket *socket) {
+    struct cml_reader *reader = s_of(socket);
+    socket->vtable = reader->crt;
+    free(reader);
+    socket->vtable->socket_cleanup_fn(socket);
+}
+
+void cml_socket_adopt(struct cml_connection *connection) {
+    struct aws_channel *channel = aws_http_connection_get_channel(connection->http);
+    struct aws_socket *socket =
+        (struct aws_socket *)aws_socket_handler_get_socket(aws_channel_get_first_slot(channel)->handler);
+    struct cml_reader *reader = calloc(1, sizeof(*reader));
+    if (reader == NULL) {
+        return; /* it is read as aws-c-io does */
+    }
+    const struct cml_endpoint *endpoint = connection->home->endpoint;
+    reader->vtable = *socket->vtable;
+    reader->vtable.socket_read_fn = s_read;
+    reader->vtable.socket_cleanup_fn = s_clean_up;
+    reader->crt = socket->vtable;
+    reader->connection = connection;
+    reader->encrypted = endpoint->tls || (endpoint->proxy_host != NULL && endpoint->proxy_tls);
+    reader->mark = 1;
+    socket->vtable = &reader->vtable;
+    connection->reader = reader;
+    connection->socket = socket;
+}
+
+void cml_socket_leave(struct cml_connection *connection) {
+    if (connection->reader != NULL) {
+        connection->reader->connection = NULL;
+    }
+}
