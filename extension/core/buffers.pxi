@@ -15,8 +15,8 @@ cdef class Bytes:
     cdef bytes owner  # set instead of buffer when the content is a Python object's
     cdef object __weakref__
 
-    def __init__(self, source=b""):
-        self.owner = source if type(source) is bytes else bytes(memoryview(source))
+    def __init__(self, buf=b""):
+        self.owner = buf if type(buf) is bytes else bytes(memoryview(buf))
         self.data = <const uint8_t *>PyBytes_AS_STRING(self.owner)
         self.size = len(self.owner)
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from . import futures as futures
     from . import runtime as runtime
     from . import store as store
+    from ._files import ReadableFile, WritableFile
+    from ._files_async import AsyncReadableFile, AsyncWritableFile
     from ._functions import (
         copy,
         copy_async,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     )
     from ._native import Bytes
     from ._operations.list import ListStream
+    from ._operations.sign import HTTP_METHOD
     from ._result import BytesStream, GetResult
     from ._types import (
         Attribute,
@@ -54,10 +57,14 @@ if TYPE_CHECKING:
         SuffixRange,
         UpdateVersion,
     )
+    from .store._every import SignCapableStore
     from .store._urls import parse_scheme
 
 # obstore's names. What goes beyond them is in `cumulo.futures`, `cumulo.runtime` and on the stores.
 __all__ = [
+    "HTTP_METHOD",
+    "AsyncReadableFile",
+    "AsyncWritableFile",
     "Attribute",
     "Attributes",
     "Bytes",
@@ -71,8 +78,11 @@ __all__ = [
     "OffsetRange",
     "PutMode",
     "PutResult",
+    "ReadableFile",
+    "SignCapableStore",
     "SuffixRange",
     "UpdateVersion",
+    "WritableFile",
     "__version__",
     "copy",
     "copy_async",
@@ -120,12 +130,18 @@ _TYPES = (
 _HOMES = {
     **dict.fromkeys(__all__, "cumulo._functions"),
     **dict.fromkeys(_TYPES, "cumulo._types"),
+    "HTTP_METHOD": "cumulo._operations.sign",
+    "AsyncReadableFile": "cumulo._files_async",
+    "AsyncWritableFile": "cumulo._files_async",
     "Bytes": "cumulo._native",
     "BytesStream": "cumulo._result",
     "GetResult": "cumulo._result",
     "ListStream": "cumulo._operations.list",
     "exceptions": "cumulo.exceptions",
     "futures": "cumulo.futures",
+    "ReadableFile": "cumulo._files",
+    "SignCapableStore": "cumulo.store._every",
+    "WritableFile": "cumulo._files",
     "parse_scheme": "cumulo.store._urls",
     "runtime": "cumulo.runtime",
     "store": "cumulo.store",

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from .endpoint import S3Endpoint, endpoint_of
     from .errors import ConfigurationError
     from .gcs import GCS_OPTIONS, GCSEndpoint, GCSSettings, gcs_endpoint_of, resolve_gcs, service_account_of
-    from .gcs_config import GCSConfig
+    from .gcs_config import GCSConfig, GCSCredential, GCSCredentialProvider
     from .proxy import Proxy, proxy_for
     from .retry import BackoffConfig, RetryConfig, RetrySettings, resolve_retry
     from .s3 import S3_OPTIONS, S3Settings, resolve_s3
-    from .s3_config import S3ChecksumAlgorithm, S3Config, S3EncryptionAlgorithm
+    from .s3_config import S3ChecksumAlgorithm, S3Config, S3Credential, S3CredentialProvider, S3EncryptionAlgorithm
     from .s3_values import CopyIfNotExists
 
 __all__ = [
@@ -51,6 +51,8 @@ __all__ = [
     "CopyIfNotExists",
     "Duration",
     "GCSConfig",
+    "GCSCredential",
+    "GCSCredentialProvider",
     "GCSEndpoint",
     "GCSSettings",
     "Proxy",
@@ -58,6 +60,8 @@ __all__ = [
     "RetrySettings",
     "S3ChecksumAlgorithm",
     "S3Config",
+    "S3Credential",
+    "S3CredentialProvider",
     "S3EncryptionAlgorithm",
     "S3Endpoint",
     "S3Settings",
@@ -92,6 +96,8 @@ _HOMES = {
     "CopyIfNotExists": "cumulo._config.s3_values",
     "Duration": "cumulo._config.durations",
     "GCSConfig": "cumulo._config.gcs_config",
+    "GCSCredential": "cumulo._config.gcs_config",
+    "GCSCredentialProvider": "cumulo._config.gcs_config",
     "GCSEndpoint": "cumulo._config.gcs",
     "GCSSettings": "cumulo._config.gcs",
     "GCS_OPTIONS": "cumulo._config.gcs",
@@ -100,6 +106,8 @@ _HOMES = {
     "RetrySettings": "cumulo._config.retry",
     "S3ChecksumAlgorithm": "cumulo._config.s3_config",
     "S3Config": "cumulo._config.s3_config",
+    "S3Credential": "cumulo._config.s3_config",
+    "S3CredentialProvider": "cumulo._config.s3_config",
     "S3EncryptionAlgorithm": "cumulo._config.s3_config",
     "S3Endpoint": "cumulo._config.endpoint",
     "S3Settings": "cumulo._config.s3",

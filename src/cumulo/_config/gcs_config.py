@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any, Protocol, TypedDict
 
-__all__ = ["GCSConfig"]
+__all__ = ["GCSConfig", "GCSCredential", "GCSCredentialProvider"]
 
 
 class GCSConfig(TypedDict, total=False):
@@ -40,3 +42,20 @@ class GCSConfig(TypedDict, total=False):
 
     user_project: str
     """The project that pays for requests to a bucket whose owner does not (requester pays)."""
+
+
+class GCSCredential(TypedDict):
+    """A token, from a credential provider."""
+
+    token: str
+    """An OAuth bearer token."""
+    expires_at: datetime | None
+    """Until when it is good, with a time zone; None for ever."""
+
+
+class GCSCredentialProvider(Protocol):
+    """A sync or async callable that gives tokens. Called when there is none, or it is about to expire."""
+
+    def __call__(self) -> GCSCredential | Coroutine[Any, Any, GCSCredential]:
+        """A token that is good now."""
+        ...

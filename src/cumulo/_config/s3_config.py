@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, TypedDict
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
-__all__ = ["S3ChecksumAlgorithm", "S3Config", "S3EncryptionAlgorithm"]
+__all__ = ["S3ChecksumAlgorithm", "S3Config", "S3Credential", "S3CredentialProvider", "S3EncryptionAlgorithm"]
 
 S3ChecksumAlgorithm: TypeAlias = Literal["SHA256", "sha256", "CRC64NVME", "crc64nvme", "CRC32C", "crc32c"]
 """Checksums that can be sent with what is written."""
@@ -179,3 +181,27 @@ class S3Config(TypedDict, total=False):
 
     web_identity_token_file: str
     """A file with an OpenID Connect token, to be exchanged at STS for the credentials of `role_arn`."""
+
+
+class _Token(TypedDict, total=False):
+    token: str | None
+    """The session token that goes with temporary keys. May be left out."""
+
+
+class S3Credential(_Token):
+    """Keys, from a credential provider."""
+
+    access_key_id: str
+    """The access key."""
+    secret_access_key: str
+    """The secret that goes with it."""
+    expires_at: datetime | None
+    """Until when they are good, with a time zone; None for ever."""
+
+
+class S3CredentialProvider(Protocol):
+    """A sync or async callable that gives credentials. Called when there are none, or they are about to expire."""
+
+    def __call__(self) -> S3Credential | Coroutine[Any, Any, S3Credential]:
+        """Credentials that are good now."""
+        ...

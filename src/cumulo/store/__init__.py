@@ -16,12 +16,17 @@ if TYPE_CHECKING:
         BackoffConfig,
         ClientConfig,
         GCSConfig,
+        GCSCredential,
+        GCSCredentialProvider,
         RetryConfig,
         S3Config,
+        S3Credential,
+        S3CredentialProvider,
     )
     from cumulo._many import FutureStream, GetItem, ManyStream, PutItem
 
     from ._base import ObjectStoreMethods
+    from ._every import ObjectStore
     from ._urls import from_url, parse_scheme
     from .azure import AzureStore
     from .gcs import GCSStore
@@ -42,22 +47,28 @@ __all__ = [
     "ClientConfig",
     "FutureStream",
     "GCSConfig",
+    "GCSCredential",
+    "GCSCredentialProvider",
     "GCSStore",
     "GetItem",
     "HTTPStore",
     "LocalStore",
     "ManyStream",
     "MemoryStore",
+    "ObjectStore",
     "ObjectStoreMethods",
     "PutItem",
     "RetryConfig",
     "S3Config",
+    "S3Credential",
+    "S3CredentialProvider",
     "S3Store",
     "from_url",
     "parse_scheme",
 ]
 
 _HOMES = {
+    "ObjectStore": "cumulo.store._every",
     "ObjectStoreMethods": "cumulo.store._base",
     "AzureAccessKey": "cumulo._config",
     "AzureBearerToken": "cumulo._config",
@@ -70,6 +81,8 @@ _HOMES = {
     "ClientConfig": "cumulo._config",
     "FutureStream": "cumulo._many",
     "GCSConfig": "cumulo._config",
+    "GCSCredential": "cumulo._config",
+    "GCSCredentialProvider": "cumulo._config",
     "GCSStore": "cumulo.store.gcs",
     "GetItem": "cumulo._many",
     "HTTPStore": "cumulo.store.http",
@@ -79,6 +92,8 @@ _HOMES = {
     "PutItem": "cumulo._many",
     "RetryConfig": "cumulo._config",
     "S3Config": "cumulo._config",
+    "S3Credential": "cumulo._config",
+    "S3CredentialProvider": "cumulo._config",
     "S3Store": "cumulo.store.s3",
     "from_url": "cumulo.store._urls",
     "parse_scheme": "cumulo.store._urls",

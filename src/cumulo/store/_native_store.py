@@ -6,7 +6,7 @@ equality are here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cumulo._drivers.effects import Plan
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from cumulo._native import Bytes
     from cumulo._providers.base import Provider, PutPlan
     from cumulo._types import Buffer, CallFuture, GetOptions, ObjectMeta, PutResult, PutSource
+
+
+_OUR_TUNING = frozenset({"bulk_client"})
+_OUR_CLIENT_TUNING = frozenset({"hedge", "max_connections"})
 
 
 class Made(NamedTuple):
@@ -276,18 +280,37 @@ class NativeStore(ObjectStoreMethods):
     def __hash__(self) -> int:
         return hash((type(self), repr(self), self._keys.raw))
 
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
-        return (), {
+    def _arguments(self) -> dict[str, Any]:
+        """What makes this store again."""
+        return {
             "prefix": self._prefix_given,
             "config": self.config,
             "client_options": self.client_options,
             "retry_config": self.retry_config,
             "credential_provider": self._provider_given,
+            "raw_keys": self._keys.raw or None,
         }
 
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments for packages that make a store of their own by them, in obstore's form."""
+        return (), rebuilding(self._arguments())
+
     def __reduce__(self) -> tuple[Any, ...]:
-        arguments = self.__getnewargs_ex__()[1]
-        return _rebuilt, (type(self), {**arguments, "raw_keys": self._keys.raw})
+        return _rebuilt, (type(self), {name: value for name, value in self._arguments().items() if value is not None})
+
+
+def rebuilding(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments for another package's store: those given, without options that only tune ours.
+
+    What decides where requests go, and as whom, stays in: a package that does not know it then says so.
+    """
+    found = {name: value for name, value in arguments.items() if value is not None}
+    for name, only_ours in (("config", _OUR_TUNING), ("client_options", _OUR_CLIENT_TUNING)):
+        if name in found:
+            found[name] = {key: value for key, value in found[name].items() if key not in only_ours}
+    if not found.get("client_options"):
+        found.pop("client_options", None)
+    return found
 
 
 def _rebuilt(kind: type[NativeStore], arguments: dict[str, Any]) -> NativeStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from cumulo._redirected import Redirected
 from cumulo.exceptions import AlreadyExistsError
 
 from ._base import ObjectStoreMethods
-from ._native_store import Made, NativeStore
+from ._native_store import Made, NativeStore, rebuilding
 
 if TYPE_CHECKING:
     import os
@@ -279,7 +279,7 @@ class HTTPStore(NativeStore):
         self._use()
         return self._clients.stats()
 
-    def _arguments(self) -> Mapping[str, Any]:
+    def _arguments(self) -> dict[str, Any]:
         return {
             "client_options": self.client_options,
             "retry_config": self.retry_config,
@@ -290,11 +290,12 @@ class HTTPStore(NativeStore):
     def _identity(self) -> tuple[Any, ...]:
         return (*super()._identity(), self._cookies_given)
 
-    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:  # type: ignore[override]
-        return (self._url,), dict(self._arguments())
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments for packages that make a store of their own by them, in obstore's form."""
+        return (self._url,), rebuilding({**self._arguments(), "cookies": self._cookies_given or None})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (type(self), self._url, dict(self._arguments()))
+        return _rebuilt, (type(self), self._url, self._arguments())
 
     def __repr__(self) -> str:
         return f"HTTPStore({self._target.plain_url!r})"

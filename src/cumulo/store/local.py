@@ -445,6 +445,11 @@ class LocalStore(ObjectStoreMethods):
     def __hash__(self) -> int:
         return hash(self._path)
 
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments for packages that make a store of their own by them, in obstore's form."""
+        where = None if self._prefix_given is None else Path(self._path)
+        return (where,), {"automatic_cleanup": self._automatic_cleanup, "mkdir": self._mkdir}
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A relative directory is pickled as what it is here.
         where = None if self._prefix_given is None else self._path
