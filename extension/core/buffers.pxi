@@ -161,6 +161,24 @@ def new_chunk(Py_ssize_t size, bint must):
     return result
 
 
+cdef class Claim:
+    """Bytes that count against the process's budget as long as this object lives."""
+
+    cdef size_t size
+
+    def __dealloc__(self):
+        cml_pool_unclaim(self.size)
+
+
+def claim(size_t size, bint must):
+    """A `Claim`; or None where it would not fit into the budget, unless it `must` be given."""
+    cdef Claim result = Claim.__new__(Claim)
+    if not cml_pool_claim(size, must):
+        return None
+    result.size = size
+    return result
+
+
 cdef class Exported:
     """A writable buffer's memory as plain bytes, whatever its items are, exported until this object is gone.
 

@@ -52,6 +52,7 @@ static inline void cml_link_push_front(struct cml_link *list, struct cml_link *l
 struct cml_shard {
     struct aws_event_loop *loop; /* immutable */
     uint32_t index;
+    uint32_t most_connections; /* its share of the process's; immutable */
     _Atomic(struct cml_node *) inbox; /* any thread pushes, the loop drains */
     struct aws_task inbox_task;       /* scheduled by whoever found the inbox empty */
     atomic_uint in_flight;            /* requests given to this shard and not ended */
@@ -77,7 +78,6 @@ struct cml_runtime {
     } resolvers[2]; /* by enum cml_order */
     struct cml_shard *shards;
     uint32_t shard_count;
-    uint32_t connections_per_shard;
     atomic_bool closing;
     atomic_uint cleaning_up; /* requests with CML_FLAG_CLEAN_UP that have not ended */
     atomic_uint next_shard;

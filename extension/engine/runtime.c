@@ -62,9 +62,10 @@ static void _on_inbox(struct aws_task *task, void *arg, enum aws_task_status sta
 static void _on_pool_idle(void);
 static void _on_sweep(struct aws_task *task, void *arg, enum aws_task_status status);
 
-static void s_shard_init(struct cml_shard *shard, struct cml_runtime *runtime, uint32_t index) {
+static void s_shard_init(struct cml_shard *shard, struct cml_runtime *runtime, uint32_t index, uint32_t connections) {
     shard->loop = aws_event_loop_group_get_loop_at(runtime->loops, index);
     shard->index = index;
+    shard->most_connections = connections;
     atomic_init(&shard->inbox, NULL);
     atomic_init(&shard->in_flight, 0);
     cml_loop_set_busy(shard->loop, &shard->in_flight);
@@ -99,15 +100,15 @@ int cml_runtime_start(const struct cml_runtime_options *options) {
     }
     s_prepare_library();
     s_forget_threads_of_parent();
+    uint32_t connections = options->max_connections < 1 ? 1 : options->max_connections;
     uint32_t threads = options->threads < 1 ? 1 : options->threads;
     threads = threads > CML_MAX_SHARDS ? CML_MAX_SHARDS : threads;
-    struct cml_runtime_options fixed = {.threads = threads, .max_connections = options->max_connections};
+    threads = threads > connections ? connections : threads; /* each needs one: they lend each other none */
+    struct cml_runtime_options fixed = {.threads = threads, .max_connections = connections};
     struct cml_runtime *runtime = calloc(1, sizeof(*runtime));
     runtime->alloc = aws_default_allocator();
     runtime->shard_count = threads;
     runtime->shards = calloc(threads, sizeof(struct cml_shard));
-    uint32_t each = (options->max_connections + threads - 1) / threads;
-    runtime->connections_per_shard = each > 0 ? each : 1;
     pthread_mutex_init(&runtime->endpoints_lock, NULL);
     if (s_runtime_fill(runtime, &fixed) != AWS_OP_SUCCESS) {
         int error = aws_last_error();
@@ -115,7 +116,7 @@ int cml_runtime_start(const struct cml_runtime_options *options) {
         return error;
     }
     for (uint32_t i = 0; i < threads; ++i) {
-        s_shard_init(&runtime->shards[i], runtime, i);
+        s_shard_init(&runtime->shards[i], runtime, i, connections / threads + (i < connections % threads));
     }
     cml_runtime = runtime;
     cml_pool_set_idle_hook(_on_pool_idle);

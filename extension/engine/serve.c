@@ -17,7 +17,7 @@
 #define PAUSE_NS 20000000ull /* a consumer that is about to read has begun by then */
 
 static bool s_shard_is_full(const struct cml_shard *shard) {
-    return shard->connections >= cml_runtime->connections_per_shard;
+    return shard->connections >= shard->most_connections;
 }
 
 /* ---- leaving: connections whose place will be free in a moment ---- */
@@ -199,7 +199,7 @@ void cml_shard_pump(struct cml_shard *shard) {
     }
     /* With no place left, or just one that has come free, what happened here may be news for every endpoint. */
     struct cml_link *all = &shard->endpoints;
-    bool scarce = shard->connections + 1 >= cml_runtime->connections_per_shard;
+    bool scarce = shard->connections + 1 >= shard->most_connections;
     for (struct cml_link *link = all->next; scarce && link != all; link = link->next) {
         struct cml_endpoint_shard *other = CML_CONTAINER_OF(link, struct cml_endpoint_shard, link);
         if (other->waiting_count[0] + other->waiting_count[1] > 0) {

@@ -187,6 +187,8 @@ cdef class Request:
                 cml_request_cancel(self.c)
         else:
             cml_request_cancel(self.c)
+        if not self.is_bulk:
+            self.into = None  # its end may be drained much later, by a thread that does something else meanwhile
 
     cdef on_news(self, bint last):
         cdef cml_progress progress

@@ -117,6 +117,11 @@ class Chunk:
 
 def new_chunk(size: int, must: bool) -> Chunk | None: ...
 
+class Claim:
+    """Bytes that count against the process's budget as long as this object lives."""
+
+def claim(size: int, must: bool) -> Claim | None: ...
+
 class Exported(Buffer):
     """A writable buffer's memory as plain bytes, exported until this object is gone."""
 

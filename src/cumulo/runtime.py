@@ -1,7 +1,7 @@
 """The process's transfer budget: one set of event loops, connections and buffers for all stores together.
 
-The budget gates what is fetched ahead and how many connections there are. What a caller has asked for always gets its
-memory, and what Python holds is counted but never waited for, so nothing can deadlock on it.
+The budget gates what is fetched ahead, what an upload holds, and how many connections there are. What a caller has
+asked for always gets its memory, and what Python holds is counted but never waited for, so nothing can deadlock on it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ def configure(*, threads: int | None = None, connections: int | None = None, mem
     """Set the process's budget; what is left out stays as it is.
 
     Args:
-        threads: event loops, each a thread. Default: the processors this process may use, at most 4. Before the first
-            transfer only.
-        connections: open connections of the process. Default: half the limit of open files, at most 1,024. Before the
-            first transfer only. (A store's `max_connections` client option bounds those to one endpoint.)
-        memory_bytes: buffers that are fetched ahead of their consumer, and buffers kept for reuse. Default: 1 GiB.
+        threads: event loops, each a thread; no more than `connections`. Default: the processors this process may use,
+            at most 4. Before the first transfer only.
+        connections: the most connections of the process, open or being opened; those of `bulk_client="crt"` are
+            apart. Default: half the limit of open files, at most 1,024. Before the first transfer only. (A store's
+            `max_connections` client option bounds those to one endpoint.)
+        memory_bytes: buffers that are fetched ahead of their consumer, parts of uploads from iterators beyond one an
+            upload, and buffers kept for reuse. Default: 1 GiB.
 
     Raises:
         ValueError: not a positive integer.

@@ -53,8 +53,10 @@ def _resident_mib() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // MIB
 
 
-def _run(url: str, work: Callable[[list[S3Store]], Awaitable[None]]) -> None:
-    obs.runtime.configure(threads=2, connections=CONNECTIONS, memory_bytes=MEMORY_MIB * MIB)
+def _run(
+    url: str, work: Callable[[list[S3Store]], Awaitable[None]], threads: int = 2, connections: int = CONNECTIONS
+) -> None:
+    obs.runtime.configure(threads=threads, connections=connections, memory_bytes=MEMORY_MIB * MIB)
     stores = [
         S3Store(f"bucket{i}", endpoint=url, skip_signature=True,
                 client_options={"allow_http": True, "connect_timeout": 5 + i, "read_timeout": 60})
@@ -137,6 +139,22 @@ def gets_into_puts(url: str) -> None:
         await asyncio.gather(*(one(stores, i) for i in range(200)))
 
     _run(url, work)
+
+
+def many_connections(url: str, threads: str, connections: str) -> None:
+    """As many as there may be, by small requests, large ones, and paused results, at two endpoints."""
+
+    async def work(stores: list[S3Store]) -> None:
+        results = await asyncio.gather(*(_store(stores, i).get_async("x") for i in range(40)))
+        await asyncio.gather(
+            *(_store(stores, i).get_range_async("x", start=0, end=100) for i in range(400)),
+            *(_store(stores, i).get_range_async("x", start=0, end=MIB) for i in range(100)),
+            *(_store(stores, i).put_async("x", b"x") for i in range(100)),
+        )
+        for result in results:
+            await result.bytes_async()
+
+    _run(url, work, int(threads), int(connections))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,22 @@ import json
 
 import pytest
 
-from tests.faults import FaultServer, Object, Request, Response
+from tests.faults import FaultServer, Object, Request, Response, Upload
 
+from . import budget_parts_programs as parts
 from .budget_programs import CONNECTIONS, MEMORY_MIB
 from .support import run_program
 
 MIB = 1 << 20
-CONTENT = Object(b"0123456789abcdef" * (MIB // 16))
+SLACK_MIB = 100
+"""The interpreter's own: tasks, requests, what malloc keeps."""
+
+
+def _object(size: int) -> Object:
+    return Object(b"0123456789abcdef" * (size // 16))
+
+
+CONTENT, LARGE, LARGER = _object(MIB), _object(parts.SIZE), _object(12 * MIB)
 
 
 def origin(request: Request) -> Response:
@@ -40,7 +49,53 @@ def test_within_the_budget(
     assert status == 0, err
     found = json.loads(out)
     assert found["connections"] <= CONNECTIONS
-    # A server that is busy hears of a close long after its place was given to another connection.
-    assert fault_server.connections.most_open <= 5 * CONNECTIONS
-    slack_mib = 100  # the interpreter's own: tasks, requests, what malloc keeps
-    assert found["grown_mib"] <= MEMORY_MIB + asked_mib + slack_mib
+    assert fault_server.connections.most_open <= CONNECTIONS
+    assert found["grown_mib"] <= MEMORY_MIB + asked_mib + SLACK_MIB
+
+
+@pytest.mark.parametrize("way", list(parts.WAYS))
+@pytest.mark.parametrize(
+    ("program", "asked_mib"),
+    [
+        ("results_unconsumed", 8 * parts.SIZE // MIB),
+        ("chunks_held", parts.OBJECTS * parts.PART // MIB),
+        ("buffers_held", 4 * parts.MEMORY_MIB + 5 * parts.SIZE // MIB),
+        ("pipes", 2 * 5 * parts.PIPES),  # the part that each always gets, and as much on its way to it
+        ("uploads", 5 * parts.PIPES),
+    ],
+)
+def test_large_objects_within_the_budget(
+    fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch, program: str, asked_mib: int, way: str
+) -> None:
+    uploads: dict[str, Upload] = {}
+
+    def origin(request: Request) -> Response:
+        if "uploads" in request.query or "uploadId" in request.query:
+            return uploads.setdefault(request.path, Upload())(request)
+        if request.method == "PUT":
+            return Response(200, headers=(("ETag", '"put"'),))
+        return (LARGER if "/large/" in request.path else LARGE)(request)
+
+    fault_server.script("/*", origin)
+    monkeypatch.setattr(fault_server, "keep_body", 8 * MIB)
+    status, out, err = run_program(program, fault_server.url, way, seconds=300, module="budget_parts_programs")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["connections"] <= parts.CONNECTIONS
+    assert fault_server.connections.most_open <= parts.CONNECTIONS
+    assert found["grown_mib"] <= parts.MEMORY_MIB + asked_mib + SLACK_MIB
+    assert all(upload.completed and not upload.parts for upload in uploads.values())
+    if program in ("pipes", "uploads"):
+        wanted = LARGER.data if program == "pipes" else b"p" * (parts.UPLOAD_PARTS * 5 * MIB)
+        assert len(uploads) == parts.PIPES
+        assert all(upload.object.data == wanted for upload in uploads.values())
+
+
+@pytest.mark.parametrize(("threads", "connections"), [(2, 5), (3, 20), (4, 2), (2, 1)])
+def test_connections_are_as_many_as_configured(fault_server: FaultServer, threads: int, connections: int) -> None:
+    """However they divide among the event loops."""
+    fault_server.script("/*", origin)
+    arguments = (fault_server.url, threads, connections)
+    status, out, err = run_program("many_connections", *arguments, module="budget_programs")
+    assert status == 0, err
+    assert json.loads(out)["connections"] == fault_server.connections.most_open == connections

@@ -83,15 +83,16 @@ class Connections:
 
     all: list[Connection] = field(default_factory=list)
     open: int = 0
-    """How many neither side has closed."""
+    """How many neither side has closed, as far as the server has read."""
     most_open: int = 0
+    """At any time, as the kernel knows."""
 
-    def add(self, connection: Connection) -> None:
-        """Note a new one."""
+    def add(self, connection: Connection, established: int) -> None:
+        """Note a new one, and how many there are with it."""
         self.all.append(connection)
         connection.on_end = self._ended
         self.open += 1
-        self.most_open = max(self.most_open, self.open)
+        self.most_open = max(self.most_open, established)
 
     def _ended(self) -> None:
         self.open -= 1

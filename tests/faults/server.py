@@ -34,7 +34,7 @@ from urllib.parse import parse_qsl
 from .objects import Step
 from .records import Connection, Connections, Request
 from .responses import Ending, Response
-from .wire import Conversation
+from .wire import Conversation, peer_left
 
 if TYPE_CHECKING:
     from .certs import Authority, Certificate
@@ -332,9 +332,9 @@ class FaultServer:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         record = Connection(self.connections.accepted, listener.url, peer[:2], time.monotonic())
-        self.connections.add(record)
         conversation = Conversation(self, record, sock)
         self._conversations.add(conversation)
+        self.connections.add(record, sum(not peer_left(each.sock) for each in self._conversations))
         task = self._loop.create_task(self._converse(listener, conversation))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -82,7 +82,7 @@ def test_concurrency_is_bounded(
             assert fault_server.stalled <= most
             time.sleep(0.01)
         if most == 3 and len(_parts(fault_server)) == 3:
-            assert fault_server.stalled == 3
+            fault_server.wait_for(lambda: fault_server.stalled == 3)
         fault_server.release()
     fault_server.script(PATH + "?partNumber", upload, method="PUT")
     fault_server.wait_for(lambda: fault_server.release() or future.done())

@@ -8,12 +8,11 @@ A plan is a generator that knows no I/O. It yields effects and is sent their out
 | `Start(request)` | submits it | the request |
 | `Until(request, ...)` | waits for its end, its headers or filled pieces | the request, or its failure is thrown |
 | `Unbroken(request)` | submits it and waits for its end, even if cancelled | the same; or the cancel is thrown |
-| `AnyOf(requests)` | waits until one of the submitted requests has ended | that request, failed or not |
 | `Pull(source)` | takes the next item of the user's iterator | the item, or `END` |
 | `Close(source)` | ends the user's iterator | None |
 | `Call(function, *args)` | calls what may block | its result, or what it raised is thrown |
 | `Begin(mailbox, key, effect)` | begins a `Call` or a `Pull` | None; its end becomes a note in the mailbox |
-| `Receive(mailbox)` | waits until there is a note in the mailbox | None |
+| `Receive(mailbox)` | waits until there is a note in the mailbox; `News` has those of requests | None |
 
 A cancelled plan has `CancelledError` (Ctrl-C: `KeyboardInterrupt`) thrown in. Effects it yields after that are its
 clean-up, which is not cancelled again. A plan that is dropped instead (its event loop is gone) has `GeneratorExit`

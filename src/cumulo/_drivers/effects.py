@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -55,27 +55,6 @@ class Unbroken(Until):
     __slots__ = ()
 
 
-class AnyOf:
-    """Wait for the first of these: the outcome is the one that holds. A failed request is an outcome too."""
-
-    __slots__ = ("waits",)
-
-    def __init__(self, waits: Sequence[Request | Until]) -> None:
-        self.waits = waits
-
-    def settled(self) -> Request | Until | None:
-        """The first for which there is nothing to wait."""
-        for wait in self.waits:
-            if wait.holds() if isinstance(wait, Until) else wait.finished:
-                return wait
-        return None
-
-    @property
-    def requests(self) -> tuple[Request, ...]:
-        """What is waited for."""
-        return tuple(wait.request if isinstance(wait, Until) else wait for wait in self.waits)
-
-
 class Pull:
     """The next item of an iterator, or of an async iterator where the caller is on an event loop."""
 
@@ -107,8 +86,6 @@ class Call:
 class Mailbox:
     """What a plan has begun and not waited for leaves its notes here."""
 
-    __slots__ = ("notes", "queue", "wake")
-
     def __init__(self) -> None:
         self.notes: deque[Any] = deque()
         self.queue: Queue | None = None
@@ -122,6 +99,68 @@ class Mailbox:
         wake, self.wake = self.wake, None
         if wake is not None:
             wake()
+
+    def come_to(self, queue: Queue) -> None:
+        """A driver with this queue runs the plan from now on."""
+        self.queue = queue
+
+
+class News(Mailbox):
+    """The mailbox of requests under way: each with news leaves itself as a note. So an end costs the same however many
+    others there are, while to wait for any of them would mean to look at all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched: dict[Request, int] = {}
+        """Those that are not done, and how many filled pieces are enough for that (0: only its end is)."""
+
+    def watch(self, request: Request, *, pieces: int = 0) -> None:
+        """From now on its news come here. To be started after that, unless nothing has been received here yet: what is
+        under way by then comes to the driver's queue with the first `Receive`.
+        """
+        self.watched[request] = pieces
+        request.waiter = self.put
+
+    def forget(self, request: Request) -> None:
+        """Its news are not wanted any more."""
+        if self.watched.pop(request, None) is not None:
+            request.waiter = None
+
+    def clear(self) -> None:
+        """Forget all of them, and begin anew."""
+        for request in list(self.watched):
+            self.forget(request)
+        self.notes.clear()
+        self.queue = self.wake = None
+
+    def come_to(self, queue: Queue) -> None:
+        if self.queue is queue:
+            return
+        self.queue = queue
+        for request in self.watched:
+            request.retarget(queue)
+            request.waiter = self.put  # which it has lost where the queue before has no reader any more
+            self.notes.append(request)
+
+    def next_done(self) -> Request | None:
+        """One of those that have left a note and are done, failed or not; it is watched no more."""
+        while self.notes:
+            request = self.notes.popleft()
+            pieces = self.watched.get(request)
+            if pieces is None:
+                continue
+            _, finished, pieces_done, _, _ = request.progress
+            if finished or 0 < pieces <= pieces_done:
+                self.forget(request)
+                return request
+        return None
+
+    def one_done(self) -> Plan[Request]:
+        """The same, waited for."""
+        while (request := self.next_done()) is None:
+            yield Receive(self)
+        return request
 
 
 class Begin:
@@ -148,5 +187,5 @@ class Receive:
         self.wait = wait
 
 
-Effect: TypeAlias = "Request | Start | Until | Unbroken | AnyOf | Pull | Close | Call | Begin | Receive"
+Effect: TypeAlias = "Request | Start | Until | Unbroken | Pull | Close | Call | Begin | Receive"
 Plan: TypeAlias = Generator[Any, Any, T]

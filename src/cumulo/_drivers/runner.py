@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from cumulo._native import Queue, Request
 
-from .effects import AnyOf, Begin, Call, Close, Plan, Pull, Receive, Start, Unbroken, Until
+from .effects import Begin, Call, Close, Plan, Pull, Receive, Start, Unbroken, Until
 
 
 class Host(Protocol):
@@ -60,7 +60,8 @@ class Runner:
             return
         self._cancelled = True
         effect, self._waiting = self._waiting, None
-        for request in _requests_of(effect):
+        request = _request_of(effect)
+        if request is not None:
             request.waiter = None
             if not isinstance(effect, Unbroken):
                 request.cancel()
@@ -113,7 +114,7 @@ class Runner:
             return True, effect.request, None
         if isinstance(effect, Unbroken):
             effect.request.submit(self._host.queue)
-        if isinstance(effect, (Until, AnyOf)):
+        if isinstance(effect, Until):
             return self._begin_wait(effect)
         if isinstance(effect, Receive):
             return self._begin_receive(effect)
@@ -137,7 +138,7 @@ class Runner:
 
     def _begin_receive(self, effect: Receive) -> tuple[bool, Any, BaseException | None]:
         mailbox = effect.mailbox
-        mailbox.queue = self._host.queue
+        mailbox.come_to(self._host.queue)
         if mailbox.notes or not effect.wait:
             return True, None, None
         self._waiting = effect
@@ -145,34 +146,28 @@ class Runner:
         mailbox.wake = lambda: done(None, None)
         return False, None, None
 
-    def _begin_wait(self, effect: Until | AnyOf) -> tuple[bool, Any, BaseException | None]:
-        requests = _requests_of(effect)
-        for request in requests:
-            request.retarget(self._host.queue)  # first: on a queue that nobody reads any more it would lose its waiter
-            request.waiter = self._on_request
+    def _begin_wait(self, effect: Until) -> tuple[bool, Any, BaseException | None]:
+        request = effect.request
+        request.retarget(self._host.queue)  # first: on a queue that nobody reads any more it would lose its waiter
+        request.waiter = self._on_request
         self._waiting = effect
-        found = _settled(effect)
-        if found is None:
+        if not effect.holds():
             return False, None, None
-        self._let_go(effect)
-        return (True, found, None) if isinstance(effect, AnyOf) else (True, *_outcome(found))
+        self._let_go(request)
+        return (True, *_outcome(request))
 
     def _on_request(self, request: Request) -> None:
         effect = self._waiting
-        found = _settled(effect) if effect is not None and request in _requests_of(effect) else None
-        if found is None:
+        if _request_of(effect) is not request:
             return
-        self._let_go(effect)
-        if isinstance(effect, AnyOf):
-            self._step(found, None)
-        else:
-            self._step(*_outcome(found))
+        if effect.holds() if isinstance(effect, Until) else request.finished:
+            self._let_go(request)
+            self._step(*_outcome(request))
 
-    def _let_go(self, effect: Any) -> None:
+    def _let_go(self, request: Request) -> None:
         # A request under way would keep its waiter, and by it the result that is to stop it when nobody wants it.
         self._waiting = None
-        for request in _requests_of(effect):
-            request.waiter = None
+        request.waiter = None
 
     def _done_of(self, effect: Any) -> Done:
         def done(value: Any, error: BaseException | None) -> None:
@@ -183,19 +178,10 @@ class Runner:
         return done
 
 
-def _settled(effect: Any) -> Any:
-    if isinstance(effect, AnyOf):
-        return effect.settled()
-    request = effect.request if isinstance(effect, Until) else effect
-    return request if (effect.holds() if isinstance(effect, Until) else request.finished) else None
-
-
-def _requests_of(effect: Any) -> tuple[Request, ...]:
+def _request_of(effect: Any) -> Request | None:
     if isinstance(effect, Request):
-        return (effect,)
-    if isinstance(effect, Until):
-        return (effect.request,)
-    return effect.requests if isinstance(effect, AnyOf) else ()
+        return effect
+    return effect.request if isinstance(effect, Until) else None
 
 
 def _outcome(request: Request) -> tuple[Any, BaseException | None]:

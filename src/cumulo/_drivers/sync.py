@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cumulo._native import Request, thread_queue
 
-from .effects import END, AnyOf, Begin, Call, Close, Mailbox, Plan, Pull, Receive, Start, Unbroken, Until
+from .effects import END, Begin, Call, Close, Mailbox, Plan, Pull, Receive, Start, Unbroken, Until
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -52,7 +52,7 @@ def _perform(effect: Any) -> Any:
     return _perform_request(effect)
 
 
-def _perform_request(effect: Any) -> Request | Until | None:
+def _perform_request(effect: Any) -> Request:
     if isinstance(effect, Request):
         return effect.perform()
     if isinstance(effect, Start):
@@ -64,19 +64,16 @@ def _perform_request(effect: Any) -> Request | Until | None:
         effect.request.wait(effect.headers, effect.pieces)
         effect.request.raise_if_failed()
         return effect.request
-    if isinstance(effect, AnyOf):
-        return _wait_any(effect)
     raise TypeError(f"not an effect: {effect!r}")
 
 
 def _perform_unbroken(request: Request) -> Request:
     request.submit(thread_queue())
-    ended = AnyOf((request,))
     try:
-        _wait_any(ended)
+        _wait_for_end(request)
     except BaseException:
         try:
-            _wait_any(ended, _AFTER_CTRL_C_S)
+            _wait_for_end(request, _AFTER_CTRL_C_S)
         finally:
             request.cancel()
         raise
@@ -84,17 +81,11 @@ def _perform_unbroken(request: Request) -> Request:
     return request
 
 
-def _wait_any(effect: AnyOf, most_s: float = inf) -> Request | Until | None:
+def _wait_for_end(request: Request, most_s: float = inf) -> None:
     queue = thread_queue()
-    for request in effect.requests:
-        request.retarget(queue)
     until = monotonic() + most_s
-    queue.drain()  # also when there is no need to wait: requests hold their content until their end has been drained
-    while monotonic() < until:
-        if (found := effect.settled()) is not None:
-            return found
+    while not request.finished and monotonic() < until:
         queue.wait_and_drain(_TICK_MS)
-    return None
 
 
 def _pull(source: Any) -> Any:
@@ -128,7 +119,7 @@ def _tell(mailbox: Mailbox, key: Any, future: Future[Any]) -> None:
 
 def _receive(effect: Receive) -> None:
     mailbox, queue = effect.mailbox, thread_queue()
-    mailbox.queue = queue
+    mailbox.come_to(queue)
     if not effect.wait:
         queue.drain()
     while effect.wait and not mailbox.notes:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
 
-from cumulo._drivers.effects import END, AnyOf, Begin, Call, Mailbox, Plan, Pull, Receive, Start, Unbroken, Until
+from cumulo._drivers.effects import END, Begin, Call, Mailbox, Plan, Pull, Receive, Start, Unbroken, Until
 from cumulo._native import Request
 
 _HELD_BACK_S = 0.001
@@ -63,6 +63,9 @@ class _Child:
         self._mailbox = mailbox
 
     def on_request(self, _: Request) -> None:
+        self._mailbox.put(self)
+
+    def on_note(self) -> None:
         self._mailbox.put(self)
 
 
@@ -170,7 +173,10 @@ class Bundle:
         if before is None or mailbox.queue is None or mailbox.queue is before:
             return
         for child in self._children:
-            for request in _requests_of(child.waiting):
+            if isinstance(child.waiting, Receive):
+                child.waiting.mailbox.come_to(mailbox.queue)
+                mailbox.notes.append(child)
+            elif (request := _request_of(child.waiting)) is not None:
                 request.retarget(mailbox.queue)
                 request.waiter = child.on_request  # which it has lost where a thread has ended meanwhile
                 mailbox.notes.append(child)
@@ -180,7 +186,7 @@ class Bundle:
             waiting = note.waiting
             outcome = _settled(waiting)
             if outcome is not None:
-                for request in _requests_of(waiting):
+                if (request := _request_of(waiting)) is not None:
                     request.waiter = None  # one under way would keep what is to stop it when nobody wants it
                 yield from self._step(note, *outcome)
             return
@@ -273,7 +279,7 @@ class Bundle:
 
     def _begin(self, child: _Child, effect: Any) -> Plan[tuple[Any, BaseException | None] | None]:
         """Begin a child's effect: (outcome, error) when it needs no waiting."""
-        if isinstance(effect, (Until, AnyOf)) and not isinstance(effect, Unbroken):
+        if isinstance(effect, (Until, Receive)) and not isinstance(effect, Unbroken):
             return self._begin_wait(child, effect)
         try:
             if isinstance(effect, Start):
@@ -296,11 +302,14 @@ class Bundle:
             return None, error
         return None
 
-    def _begin_wait(self, child: _Child, effect: Until | AnyOf) -> tuple[Any, BaseException | None] | None:
+    def _begin_wait(self, child: _Child, effect: Until | Receive) -> tuple[Any, BaseException | None] | None:
         assert self._mailbox.queue is not None
-        for request in _requests_of(effect):
-            request.retarget(self._mailbox.queue)
-            request.waiter = child.on_request
+        if isinstance(effect, Receive):
+            effect.mailbox.come_to(self._mailbox.queue)
+            effect.mailbox.wake = child.on_note
+        else:
+            effect.request.retarget(self._mailbox.queue)
+            effect.request.waiter = child.on_request
         outcome = _settled(effect)
         child.waiting = effect if outcome is None else None
         return outcome
@@ -365,7 +374,7 @@ class Bundle:
         self._ready.clear()
         self._early.clear()
         for child in children:
-            for request in _requests_of(child.waiting):
+            if (request := _request_of(child.waiting)) is not None:
                 request.waiter = None
                 if not isinstance(child.waiting, Unbroken):
                     request.cancel()
@@ -403,19 +412,16 @@ def _resumed(plan: Plan[Any], effect: Any) -> Generator[Any, Any, None]:
                 effect = plan.send(outcome)
 
 
-def _requests_of(effect: Any) -> tuple[Request, ...]:
+def _request_of(effect: Any) -> Request | None:
     if isinstance(effect, Until):
-        return (effect.request,)
-    if isinstance(effect, Request):
-        return (effect,)
-    return effect.requests if isinstance(effect, AnyOf) else ()
+        return effect.request
+    return effect if isinstance(effect, Request) else None
 
 
 def _settled(effect: Any) -> tuple[Any, BaseException | None] | None:
     """(outcome, error) of a wait that is over; None for one that is not, and for what is no wait for requests."""
-    if isinstance(effect, AnyOf):
-        found = effect.settled()
-        return None if found is None else (found, None)
+    if isinstance(effect, Receive):
+        return (None, None) if effect.mailbox.notes else None
     if isinstance(effect, Until):
         request, over = effect.request, effect.holds()
     elif isinstance(effect, Request):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cumulo._drivers.effects import AnyOf, Plan, Start
+from cumulo._drivers.effects import News, Plan, Start
 from cumulo.exceptions import NotFoundError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def _batches(provider: Objects, paths: list[str]) -> list[list[str] | str]:
 def _run_all(provider: Objects, batches: list[list[str] | str]) -> Plan[None]:
     pending = list(reversed(batches))
     in_flight: dict[Any, bool] = {}
+    news = News()
     failure: BaseException | None = None
     try:
         while pending or in_flight:
@@ -59,10 +60,11 @@ def _run_all(provider: Objects, batches: list[list[str] | str]) -> Plan[None]:
                 batch = pending.pop()
                 request = provider.delete(batch) if isinstance(batch, str) else provider.bulk_delete(batch)
                 in_flight[request] = not isinstance(batch, str)
+                news.watch(request)
                 yield Start(request)
             if not in_flight:
                 break
-            request = yield AnyOf(list(in_flight))
+            request = yield from news.one_done()
             is_bulk = in_flight.pop(request)
             try:
                 again = _take(provider, request, is_bulk=is_bulk)
@@ -72,6 +74,7 @@ def _run_all(provider: Objects, batches: list[list[str] | str]) -> Plan[None]:
     except BaseException:
         for request in in_flight:
             request.cancel()
+        news.clear()
         raise
     if failure is not None:
         raise failure

@@ -7,13 +7,14 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from cumulo._drivers.effects import AnyOf, Plan, Start, Unbroken
+from cumulo._drivers.effects import News, Plan, Start, Unbroken
+from cumulo._native import claim
 from cumulo.exceptions import BaseError, ConnectionFailedError, RequestTimeoutError
 
 from . import doubt
 
 if TYPE_CHECKING:
-    from cumulo._native import Request
+    from cumulo._native import Claim, Request
     from cumulo._providers.base import Provider, PutPlan
     from cumulo._types import PutResult
 
@@ -31,6 +32,8 @@ class Upload:
         self._most = max_concurrency
         self._began = monotonic()
         self._in_flight: dict[Request, int] = {}
+        self._memory: dict[Request, Claim] = {}
+        self._news = News()
         self._done: dict[int, Any] = {}
 
     def run(self, send: Callable[[], Plan[None]]) -> Plan[PutResult]:
@@ -70,9 +73,18 @@ class Upload:
         while len(self._in_flight) >= self._most:
             yield from self._take_one()
 
-    def start(self, request: Request, number: int) -> Plan[None]:
-        """Send a part."""
+    def reserve(self, length: int) -> Plan[Claim]:
+        """Wait until the process's budget has room for a part in memory. One has it in any case."""
+        while (memory := claim(length, not self._in_flight)) is None:
+            yield from self._take_one()
+        return memory
+
+    def start(self, request: Request, number: int, memory: Claim | None = None) -> Plan[None]:
+        """Send a part. `memory`: what was reserved for it."""
         self._in_flight[request] = number
+        if memory is not None:
+            self._memory[request] = memory
+        self._news.watch(request)
         yield Start(request)
 
     def rest(self) -> Plan[None]:
@@ -81,8 +93,9 @@ class Upload:
             yield from self._take_one()
 
     def _take_one(self) -> Plan[None]:
-        request = yield AnyOf(list(self._in_flight))
+        request = yield from self._news.one_done()
         number = self._in_flight.pop(request)
+        self._memory.pop(request, None)
         request.raise_if_failed()
         self._done[number] = self._provider.part_of(request, number)
 
@@ -104,6 +117,8 @@ class Upload:
     def _stop(self) -> None:
         for request in self._in_flight:
             request.cancel()
+        self._memory.clear()
+        self._news.clear()
 
     def _abort(self, create: Request) -> Plan[None]:
         self._stop()

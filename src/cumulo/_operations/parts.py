@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from cumulo._drivers.effects import AnyOf, Plan, Start, Until
+from cumulo._drivers.effects import News, Plan, Start, Until
 from cumulo._native import Request, combine_digests
 from cumulo.exceptions import BaseError, ChecksumError, ObjectChangedError, PreconditionError
 
@@ -176,7 +176,8 @@ class Filling:
         self._part = part_bytes
         self._most = max_concurrency
         self._record = record
-        self._under_way: dict[Request | Until, tuple[int, int]] = {}
+        self._under_way: dict[Request, tuple[int, int]] = {}
+        self._news = News()
         self._sums: dict[int, tuple[int, int]] = {}
         self._spans = self._parts(0)
         self._proven = False
@@ -193,7 +194,8 @@ class Filling:
         try:
             if not fed:
                 self._room(source.first, 0, length)
-            self._under_way[Until(source.first, pieces=1)] = (0, length)
+            self._under_way[source.first] = (0, length)
+            self._news.watch(source.first, pieces=1)
             self._spans = self._parts(length)
             yield from self._fetch(digest)
             self._verify(digest)
@@ -245,9 +247,10 @@ class Filling:
             self._source.verify(digest, [self._sums[at] for at in sorted(self._sums)])
 
     def _stop(self) -> None:
-        for wait in self._under_way:
-            (wait.request if isinstance(wait, Until) else wait).cancel()
+        for request in self._under_way:
+            request.cancel()
         self._under_way.clear()
+        self._news.clear()
         self._source.first.cancel()
 
     def _fetch(self, digest: str | None) -> Plan[None]:
@@ -256,18 +259,18 @@ class Filling:
                 request = self._source.request(*span, digest, "buffer")
                 self._room(request, *span)
                 self._under_way[request] = span
+                self._news.watch(request)
                 yield Start(request)
             if not self._under_way:
                 return
-            done = yield AnyOf(list(self._under_way))
+            done = yield from self._news.one_done()
             if not (yield from self._take(done, digest)):
                 yield from self._alone()
                 return
 
-    def _take(self, done: Request | Until, digest: str | None) -> Plan[bool]:
+    def _take(self, request: Request, digest: str | None) -> Plan[bool]:
         """Account for what has come; False when this server serves no parts."""
-        at, length = self._under_way.pop(done)
-        request = done.request if isinstance(done, Until) else done
+        at, length = self._under_way.pop(request)
         if request.error is not None:
             if not self._proven and ignores_ranges(request):
                 return False
@@ -290,13 +293,14 @@ class Filling:
 
     def _alone(self) -> Plan[None]:
         """Let the first request go on to the end: it verifies the whole itself."""
-        for wait in list(self._under_way):
-            if not isinstance(wait, Until):
-                wait.cancel()
-                del self._under_way[wait]
+        first, done = self._source.first, min(self._part, self._source.size)
+        for request in self._under_way:
+            if request is not first:
+                request.cancel()
+        self._under_way.clear()
+        self._news.clear()
         self._sums.clear()
         if self._record is not None:
             self._record.alone()
-        first, done = self._source.first, min(self._part, self._source.size)
         self._room(first, done, self._source.size - done)
         yield Until(first)

@@ -216,13 +216,15 @@ class _Put:
         """False when there is no such part."""
         if source.size is not None:
             length = min(length, source.size - at)
+        # What comes in pieces is in memory only because it is to be sent.
+        memory = (yield from upload.reserve(length)) if isinstance(source, StreamSource) else None
         part = yield from source.part(at, length)
         if source.size is None and len(part["body"]) == 0 and number > 1:
             return False
         if number > self._provider.max_parts:
             raise self._too_large("the object is larger than its parts can hold")
         part = yield from with_checksum(source, self._provider.checksum_algorithm, part)
-        yield from upload.start(self._provider.put_part(self._path, upload.id, number, **part), number)
+        yield from upload.start(self._provider.put_part(self._path, upload.id, number, **part), number, memory)
         return True
 
     def _too_large(self, why: str) -> NotSupportedError:

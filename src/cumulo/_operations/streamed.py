@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from cumulo._drivers.effects import END, AnyOf, Plan, Start, Until
+from cumulo._drivers.effects import END, News, Plan, Receive, Start, Until
 from cumulo._native import Bytes, Chunk, Request, new_bytes, new_chunk
 from cumulo.exceptions import BaseError
 
@@ -93,6 +93,7 @@ class PartsStream:
         """How many parts may be under way."""
         self._chunks: deque[_Filling] = deque()
         self._parts: deque[_Part] = deque()
+        self._running = News()
         self._next = 0
         self._taken = 0
         self._digest: str | None = None
@@ -108,6 +109,7 @@ class PartsStream:
         """Stop all parts."""
         for part in self._parts:
             part.request.cancel()
+        self._running.clear()
 
     def next_chunk(self) -> Plan[Any]:
         """The next chunk, or `END`."""
@@ -128,7 +130,9 @@ class PartsStream:
     def _open(self) -> None:
         length = min(self._part, self._source.size)
         self._digest = self._source.digest
-        self._feed(_Part(self._source.first, 0, length), self._chunks_for(length, must=True))
+        part = _Part(self._source.first, 0, length)
+        self._feed(part, self._chunks_for(length, must=True))
+        self._running.watch(part.request, pieces=part.pieces)
 
     def _chunks_for(self, length: int, *, must: bool) -> list[_Filling] | None:
         """The chunks that do not exist yet of the next `length` bytes; None where the budget has no room for them."""
@@ -151,20 +155,30 @@ class PartsStream:
         self._feed_on(part, part.end)
 
     def _feed_on(self, part: _Part, end: int) -> None:
-        for filling in self._chunks:
-            if filling.end > self._next < end:
-                length = min(filling.end, end) - self._next
-                part.request.feed_into(filling.chunk, self._next - filling.start, length)
-                part.pieces += 1
-                filling.waits.append((part, part.pieces))
-                self._next += length
+        for filling in self._with_room():
+            if self._next == end:
+                return
+            length = min(filling.end, end) - self._next
+            part.request.feed_into(filling.chunk, self._next - filling.start, length)
+            part.pieces += 1
+            filling.waits.append((part, part.pieces))
+            self._next += length
+
+    def _with_room(self) -> list[_Filling]:
+        """The chunks at the end whose bytes have not all been asked for, in order."""
+        found: list[_Filling] = []
+        for filling in reversed(self._chunks):
+            if filling.end <= self._next:
+                break
+            found.append(filling)
+        return found[::-1]
 
     def _start_more(self) -> Plan[None]:
         if self._alone:
             self._go_on_alone()
             return
         farthest = max(self._taken + self.most * self._part, self._taken + self._chunk)
-        while self._next < min(self._source.size, farthest) and self._running() < self.most:
+        while self._next < min(self._source.size, farthest) and len(self._running.watched) < self.most:
             length = min(self._part, self._source.size - self._next)
             # The chunk that is waited for gets all its parts; others get theirs as the budget allows.
             needed = not self._chunks or self._next < self._chunks[0].end
@@ -173,14 +187,8 @@ class PartsStream:
                 return
             request = self._source.request(self._next, length, self._digest, "stream")
             self._feed(_Part(request, self._next, length), fresh)
+            self._running.watch(request)
             yield Start(request)
-
-    def _running(self) -> int:
-        first = self._source.first
-        return sum(
-            not part.request.finished and not (part.request is first and first.claim_pieces() == part.pieces)
-            for part in self._parts
-        )
 
     # -- what has come
 
@@ -188,21 +196,25 @@ class PartsStream:
         """Wait until the first chunk is full."""
         while (filling := self._chunks[0]).waits or self._next < filling.end:
             if not filling.waits:  # all of it that was asked for is here
-                yield AnyOf([part.request for part in self._parts if not part.request.finished])
-                yield from self._start_more()
+                yield from self._hear()
                 continue
             part, pieces = filling.waits[0]
             if part.request.claim_pieces() >= pieces:
                 self._check(part.request)
                 filling.waits.pop(0)
             elif part.request.error is None:
-                others = [o.request for o in self._parts if o is not part and not o.request.finished]
-                yield AnyOf([Until(part.request, pieces=pieces), *others])
-                yield from self._start_more()
+                yield from self._hear()
             elif not self._proven and ignores_ranges(part.request):
                 self._fall_back()
             else:
                 yield from self._fail(part.request)
+
+    def _hear(self) -> Plan[None]:
+        """Wait for news of the parts under way; start others in the place of those that are done."""
+        yield Receive(self._running)
+        while self._running.next_done() is not None:
+            pass
+        yield from self._start_more()
 
     def _check(self, request: Request) -> None:
         if request is self._source.first:
@@ -217,10 +229,12 @@ class PartsStream:
         while self._parts and self._parts[0].end <= self._taken and not self._alone:
             part = self._parts.popleft()
             if part.request is not self._source.first:
-                if not part.request.finished:
-                    yield AnyOf([part.request])  # its last piece is here, its end nearly
+                while not part.request.finished:
+                    yield Receive(self._running)  # its last piece is here, its end nearly
+                    self._running.next_done()
                 if part.request.error is not None:
                     yield from self._fail(part.request)
+            self._running.forget(part.request)  # its news may still be on its way, on the queue of another thread
             self._sums.append((part.request.digest, part.length))
 
     def _fail(self, request: Request) -> Plan[None]:
@@ -238,6 +252,8 @@ class PartsStream:
         for part in self._parts:
             if part.request is not first.request:
                 part.request.cancel()
+        self._running.clear()
+        self._running.watch(first.request)
         self._parts = deque([first])
         self._alone = True
         self._next = first.end
