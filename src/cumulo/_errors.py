@@ -209,7 +209,10 @@ def of_request(request: Request) -> e.BaseError:
         message = _which_etags(request)
     elif request.crt_error and request.error not in ("total_timeout", "stall_timeout"):
         message = f"{message} ({request.crt_error})"
-    return kind(_told(context, message, request.attempts), **_details(context, request))
+    error = kind(_told(context, message, request.attempts), **_details(context, request))
+    if request.error == "credentials":
+        error.__cause__ = context.store._credentials_cause()
+    return error
 
 
 _native.set_error_factory(of_request)

@@ -23,6 +23,8 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    headers: dict[str, str]
+    """By names in lower case; of several of a name, one a line."""
 
 
 class NoAnswerError(CredentialsError):
@@ -70,10 +72,11 @@ def exchange(
     request.submit(thread_queue())
     request.wait()
     if request.error is None:
-        return Answer(request.response[0], bytes(request.take_body()))
+        status, answered, _, _ = request.response
+        return Answer(status, bytes(request.take_body()), answered)
     if request.error == "status":
-        (status, _, _, _), text = request.failure
-        return Answer(status, text)
+        (status, answered, _, _), text = request.failure
+        return Answer(status, text, answered)
     why = request.crt_error or request.error.replace("_", " ")
     raise NoAnswerError(f"no answer from {parts.hostname}: {why}")
 

@@ -89,11 +89,11 @@ def _external(info: Mapping[str, Any]) -> str:
 
 
 def _tokens(key: tuple[Any, ...], name: str, load: Callable[[], Any]) -> Credentials:
-    _require()
+    require()
     return tokens_from(key, name, _Fetch(load), _read)
 
 
-def _require() -> None:
+def require() -> None:
     try:
         there = find_spec("google.auth") is not None and find_spec("requests") is not None
     except ModuleNotFoundError:  # not even the package it is in

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .google import _of_info, _require
+from .google import _of_info, require
 from .keys import CredentialsError
 
 # signBlob wants more than the storage scope that requests are sent with.
@@ -80,7 +80,7 @@ def signatures(signer: GoogleSigner, make: Callable[[GoogleSigner], list[str]]) 
 
 
 def _asked(load: Callable[[], Any], email: str | None = None) -> GoogleSigner:
-    _require()
+    require()
     try:
         return _signer(load(), email)
     except CredentialsError:

@@ -231,7 +231,7 @@ class Refresher:
         if _is_async(call):
             answer = call()
         else:
-            answer = await _in_thread(call)
+            answer = await in_thread(call)
         if inspect.isawaitable(answer):
             source.awaiting = True
             try:
@@ -250,7 +250,7 @@ def _is_good(flight: asyncio.Task[Keys]) -> bool:
     return expires_ms == 0 or expires_ms > time.time() * 1000
 
 
-async def _in_thread(call: Callable[[], Any]) -> Any:
+async def in_thread(call: Callable[[], Any]) -> Any:
     """The result of what may block; cancelling abandons it."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()

@@ -29,6 +29,9 @@ class AzureCredentialProvider:
         scopes: what the tokens are for.
         tenant_id: the directory to ask, where it is not the credential's own.
 
+    Pickles hold the credential if it was given, and if azure-identity lets it; the default one is made anew where the
+    pickle is opened.
+
     Raises:
         MissingExtraError: azure-identity is not installed.
     """
@@ -36,6 +39,7 @@ class AzureCredentialProvider:
     def __init__(
         self, credential: Any = None, *, scopes: Iterable[str] = DEFAULT_SCOPES, tenant_id: str | None = None
     ) -> None:
+        self._by_default = credential is None
         self._credential = credential if credential is not None else _identity().DefaultAzureCredential()
         self._scopes = tuple(scopes)
         self._tenant_id = tenant_id
@@ -43,6 +47,9 @@ class AzureCredentialProvider:
     def __call__(self) -> AzureBearerToken:
         """A fresh token; blocks."""
         return _bearer(self._credential.get_token(*self._scopes, tenant_id=self._tenant_id))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), None if self._by_default else self._credential, self._scopes, self._tenant_id)
 
 
 class AzureAsyncCredentialProvider:
@@ -62,6 +69,7 @@ class AzureAsyncCredentialProvider:
     def __init__(
         self, credential: Any = None, *, scopes: Iterable[str] = DEFAULT_SCOPES, tenant_id: str | None = None
     ) -> None:
+        self._by_default = credential is None
         if credential is None:
             _identity()
             from azure.identity import aio
@@ -74,6 +82,9 @@ class AzureAsyncCredentialProvider:
     async def __call__(self) -> AzureBearerToken:
         """A fresh token."""
         return _bearer(await self._credential.get_token(*self._scopes, tenant_id=self._tenant_id))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), None if self._by_default else self._credential, self._scopes, self._tenant_id)
 
 
 class UserDelegationProvider:
@@ -128,6 +139,10 @@ class UserDelegationProvider:
             expiry=expiry, permission=self._permission,
         )  # fmt: skip
         return {"sas_token": sas, "expires_at": expiry}
+
+
+def _again(kind: type[Any], credential: Any, scopes: tuple[str, ...], tenant_id: str | None) -> Any:
+    return kind(credential, scopes=scopes, tenant_id=tenant_id)
 
 
 def _bearer(token: Any) -> AzureBearerToken:

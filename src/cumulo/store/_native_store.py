@@ -77,6 +77,11 @@ class NativeStore(ObjectStoreMethods):
         source = self._use().source
         return source.failure() if source is not None else ""
 
+    def _credentials_cause(self) -> BaseException | None:
+        """What the credential provider, or another source of credentials, has raised."""
+        failure = getattr(getattr(self._use().source, "owner", None), "failure", None)
+        return failure.__cause__ if failure is not None else None
+
     def _check_put(self, plan: PutPlan) -> None:
         """Raises for what this store can't do."""
 

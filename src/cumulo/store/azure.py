@@ -24,6 +24,7 @@ from cumulo._providers.azure_batch import Signer
 from cumulo._providers.native_client import make_client
 
 from ._native_store import Made
+from ._provided import config_with, prefix_with
 from ._signing import SigningStore
 from ._urls import options_of
 
@@ -77,6 +78,8 @@ class AzureStore(SigningStore):
         raw_keys: bool = False,
         **kwargs: Any,
     ) -> None:
+        config = config_with(credential_provider, AZURE_OPTIONS, config, {"container_name": container_name}, kwargs)
+        prefix = prefix_with(credential_provider, prefix)
         self._settings = resolve_azure(container_name, config, kwargs)
         self._explicit = self._settings.explicit
         self._client_settings = resolve_client(

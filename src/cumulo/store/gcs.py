@@ -25,6 +25,7 @@ from cumulo.exceptions import NotSupportedError, PreconditionError
 
 from ._local_conditions import failed
 from ._native_store import Made
+from ._provided import config_with, prefix_with
 from ._signing import SigningStore
 from ._urls import options_of
 
@@ -78,6 +79,8 @@ class GCSStore(SigningStore):
         raw_keys: bool = False,
         **kwargs: Any,
     ) -> None:
+        config = config_with(credential_provider, GCS_OPTIONS, config, {"bucket": bucket}, kwargs)
+        prefix = prefix_with(credential_provider, prefix)
         self._settings = resolve_gcs(bucket, config, kwargs)
         self._explicit = self._settings.explicit
         options = {**self._settings.client_options, **(client_options or {})}

@@ -15,6 +15,7 @@ from cumulo._providers.s3 import S3Provider
 from cumulo.exceptions import NotSupportedError
 
 from ._native_store import Made
+from ._provided import config_with, prefix_with
 from ._signing import SigningStore
 from ._urls import options_of
 
@@ -61,6 +62,8 @@ class S3Store(SigningStore):
         raw_keys: bool = False,
         **kwargs: Any,
     ) -> None:
+        config = config_with(credential_provider, S3_OPTIONS, config, {"bucket": bucket}, kwargs)
+        prefix = prefix_with(credential_provider, prefix)
         self._settings = resolve_s3(bucket, config, kwargs)
         self._explicit = self._settings.explicit
         self._client_settings = resolve_client({**self._settings.client_options, **(client_options or {})})
