@@ -60,6 +60,19 @@ cdef class Columns:
         cml_columns_row(self.block, self.start + index, &row)
         return PyUnicode_DecodeUTF8(row.path.data, <Py_ssize_t>row.path.length, "surrogateescape")
 
+    def dicts(self):
+        """The rows as `parse_list_page` gives them otherwise."""
+        cdef cml_row row
+        cdef int64_t i, shown_us = 0
+        cdef object shown = None
+        cdef list found = []
+        for i in range(self.start, self.stop):
+            cml_columns_row(self.block, i, &row)
+            if shown is None or row.modified_us != shown_us:
+                shown, shown_us = _datetime(row.modified_us), row.modified_us
+            found.append(_row_dict(&row, shown))
+        return found
+
     def between(self, bytes after, bytes until):
         """The rows whose path is behind `after` and not behind `until`, by their bytes; None: no such bound."""
         cdef Columns kept = Columns()

@@ -286,8 +286,7 @@ cdef class _ListPage(_Reader):
         cdef cml_row *row = &self.row
         if self.shown is None or row.modified_us != self.shown_us:
             self.shown, self.shown_us = _datetime(row.modified_us), row.modified_us
-        return {"path": _optional(&row.path), "last_modified": self.shown, "size": row.size,
-                "e_tag": _optional(&row.e_tag), "version": _optional(&row.version)}
+        return _row_dict(row, self.shown)
 
     cdef int take_prefixes(self) except -1:
         cdef int token
@@ -461,6 +460,11 @@ cdef object _optional(const cml_text *text):
     if text.data == NULL:
         return None
     return PyUnicode_DecodeUTF8(text.data, <Py_ssize_t>text.length, "surrogateescape")
+
+
+cdef dict _row_dict(const cml_row *row, modified):
+    return {"path": _optional(&row.path), "last_modified": modified, "size": row.size,
+            "e_tag": _optional(&row.e_tag), "version": _optional(&row.version)}
 
 
 cdef int _digits(const char *text, int count) noexcept nogil:

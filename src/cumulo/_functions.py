@@ -191,6 +191,8 @@ def list(
     offset: str | None = None,
     chunk_size: int = _defaults.LIST_CHUNK,
     return_arrow: Literal[False] = False,
+    substring: bool = False,
+    max_concurrency: int = 1,
 ) -> ListStream[builtins.list[ObjectMeta]]: ...
 @overload
 def list(
@@ -200,6 +202,8 @@ def list(
     offset: str | None = None,
     chunk_size: int = _defaults.LIST_CHUNK,
     return_arrow: Literal[True],
+    substring: bool = False,
+    max_concurrency: int = 1,
 ) -> ListStream[RecordBatch]: ...
 @overload
 def list(
@@ -209,6 +213,8 @@ def list(
     offset: str | None = None,
     chunk_size: int = _defaults.LIST_CHUNK,
     return_arrow: bool,
+    substring: bool = False,
+    max_concurrency: int = 1,
 ) -> ListStream[RecordBatch] | ListStream[builtins.list[ObjectMeta]]: ...
 def list(
     store: ObjectStoreMethods,
@@ -217,37 +223,56 @@ def list(
     offset: str | None = None,
     chunk_size: int = _defaults.LIST_CHUNK,
     return_arrow: bool = False,
+    substring: bool = False,
+    max_concurrency: int = 1,
 ) -> Any:
     """`list` of the store."""
-    return store.list(prefix, offset=offset, chunk_size=chunk_size, return_arrow=return_arrow)
+    return store.list(
+        prefix,
+        offset=offset,
+        chunk_size=chunk_size,
+        return_arrow=return_arrow,
+        substring=substring,
+        max_concurrency=max_concurrency,
+    )
 
 
 @overload
 def list_with_delimiter(
-    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[False] = False
+    store: ObjectStoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: Literal[False] = False,
+    substring: bool = False,
 ) -> ListResult[Sequence[ObjectMeta]]: ...
 @overload
 def list_with_delimiter(
-    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[True]
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[True], substring: bool = False
 ) -> ListResult[Table]: ...
-def list_with_delimiter(store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False) -> Any:
+def list_with_delimiter(
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False, substring: bool = False
+) -> Any:
     """`list_with_delimiter` of the store."""
-    return store.list_with_delimiter(prefix, return_arrow=return_arrow)
+    return store.list_with_delimiter(prefix, return_arrow=return_arrow, substring=substring)
 
 
 @overload
 def list_with_delimiter_async(
-    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[False] = False
+    store: ObjectStoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: Literal[False] = False,
+    substring: bool = False,
 ) -> CallFuture[ListResult[Sequence[ObjectMeta]]]: ...
 @overload
 def list_with_delimiter_async(
-    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[True]
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: Literal[True], substring: bool = False
 ) -> CallFuture[ListResult[Table]]: ...
 def list_with_delimiter_async(
-    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False, substring: bool = False
 ) -> Any:
     """`list_with_delimiter_async` of the store."""
-    return store.list_with_delimiter_async(prefix, return_arrow=return_arrow)
+    return store.list_with_delimiter_async(prefix, return_arrow=return_arrow, substring=substring)
 
 
 @overload

@@ -35,12 +35,14 @@ class Keys:
             raise InvalidPathError("the path of an object can't be empty", path=path)
         return self._join(plain)
 
-    def list_prefix(self, prefix: str | None) -> str:
-        """What a listing's keys begin with: whole segments, or anything with raw keys."""
+    def list_prefix(self, prefix: str | None, *, substring: bool = False) -> str:
+        """What a listing's keys begin with: whole segments; with raw keys, or `substring`, anything."""
         if prefix is not None:
             _check_type(prefix)
         if self.raw:
             return self.prefix + (prefix or "")
+        if substring:
+            return self.strip + (prefix or "").removeprefix("/")
         plain = _trimmed(prefix or "")
         whole = "/".join(part for part in (self.prefix, plain) if part)
         return whole + "/" if whole else ""

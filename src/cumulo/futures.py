@@ -177,7 +177,7 @@ def sign(store: SigningStore, method: HTTP_METHOD, paths: str | Sequence[str], e
 
 
 def list_with_delimiter(
-    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False
+    store: ObjectStoreMethods, prefix: str | None = None, *, return_arrow: bool = False, substring: bool = False
 ) -> Future[ListResult[Sequence[ObjectMeta]]]:
     """`list_with_delimiter` of the store."""
-    return store.futures.list_with_delimiter(prefix, return_arrow=return_arrow)
+    return store.futures.list_with_delimiter(prefix, return_arrow=return_arrow, substring=substring)

@@ -74,3 +74,37 @@ def test_list_with_delimiter(filled: Any, call: Callable[..., Any]) -> None:
     below = call(filled, "list_with_delimiter", "dir")
     assert list(below["common_prefixes"]) == ["dir/sub"]
     assert _paths(below["objects"]) == ["dir/1", "dir/2"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "found"),
+    [
+        ("di", ["dir.x", "dir/1", "dir/2", "dir/sub/3", "dir2/4"]),
+        ("/dir", ["dir.x", "dir/1", "dir/2", "dir/sub/3", "dir2/4"]),
+        ("dir/", ["dir/1", "dir/2", "dir/sub/3"]),
+        ("dir/s", ["dir/sub/3"]),
+        ("dir/sub/3", ["dir/sub/3"]),
+        ("dir2/4/", []),
+        ("nowhere/x", []),
+        ("", sorted(PATHS)),
+        (None, sorted(PATHS)),
+    ],
+)
+def test_a_prefix_that_ends_anywhere(filled: Any, prefix: str | None, found: list[str]) -> None:
+    assert _paths(filled.list(prefix, substring=True).collect()) == found
+    assert _paths(filled.list(prefix, substring=True, offset="dir/1").collect()) == [p for p in found if p > "dir/1"]
+
+
+def test_one_level_of_a_prefix_that_ends_anywhere(filled: Any, call: Callable[..., Any]) -> None:
+    level = call(filled, "list_with_delimiter", "dir", substring=True)
+    assert sorted(level["common_prefixes"]) == ["dir", "dir2"]
+    assert _paths(level["objects"]) == ["dir.x"]
+    level = call(filled, "list_with_delimiter", "dir/s", substring=True)
+    assert (list(level["common_prefixes"]), level["objects"]) == (["dir/sub"], [])
+
+
+def test_several_requests_at_a_time(filled: Any) -> None:
+    assert filled.list(max_concurrency=8).collect() == filled.list().collect()
+    assert filled.list("dir", max_concurrency=8).collect() == filled.list("dir").collect()
+    with pytest.raises(ValueError, match="max_concurrency"):
+        filled.list(max_concurrency=0)

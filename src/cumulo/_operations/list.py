@@ -32,6 +32,9 @@ class Scope(NamedTuple):
     delimiter: bool = False
     arrow: bool = False
     """Pages may have `Columns`."""
+    substring: bool = False
+    """The prefix need not be whole segments."""
+    max_concurrency: int = 1
 
 
 class Pages:
@@ -58,22 +61,24 @@ class Pages:
         page: Listing = self._provider.listing(request, columns=self._scope.arrow)
         if self._offset is not None and not self._provider.lists_from_offset:
             page.objects = between(page.objects, path_bytes(self._offset.removeprefix(self._strip)), None)
-        self._go_on(page, request)
+        check_token(page, self._seen, request)
+        self._token = page.token
+        self._ended = page.token is None
         return page
 
-    def _go_on(self, page: Listing, request: Request) -> None:
-        if page.token is None:
-            self._ended = True
-            return
-        if page.token in self._seen:
-            context = request.context
-            raise GenericError(
-                f"list {self._prefix!r} in {context.store!r}: the server gave the same continuation token twice: its "
-                "listing would never end",
-                operation="list", store=repr(context.store), path=self._prefix, attempts=request.attempts,
-            )  # fmt: skip
-        self._seen.add(page.token)
-        self._token = page.token
+
+def check_token(page: Listing, seen: set[str], request: Request) -> None:
+    """Raises when a page says to go on where the listing has been."""
+    if page.token is None:
+        return
+    if page.token in seen:
+        context = request.context
+        raise GenericError(
+            f"list {context.path!r} in {context.store!r}: the server gave the same continuation token twice: its "
+            "listing would never end",
+            operation="list", store=repr(context.store), path=context.path, attempts=request.attempts,
+        )  # fmt: skip
+    seen.add(page.token)
 
 
 def path_bytes(path: str) -> bytes:
@@ -190,6 +195,7 @@ class ListStream(Generic[T]):
             self._left += len(page.objects)
 
     def _collect(self) -> Plan[Any]:
+        self._pages.most_ahead = None  # where that is bounded: all of it will be held
         while self._more:
             yield from self._fetch()
         return self._shaped(self._take(self._left))
@@ -200,6 +206,13 @@ def check_chunk_size(chunk_size: object) -> int:
     if not isinstance(chunk_size, int) or isinstance(chunk_size, bool) or chunk_size < 1:
         raise ValueError(f"chunk_size must be a positive integer, not {chunk_size!r}")
     return chunk_size
+
+
+def check_max_concurrency(max_concurrency: object) -> int:
+    """`max_concurrency` of `list` and `delete_prefix`."""
+    if not isinstance(max_concurrency, int) or isinstance(max_concurrency, bool) or max_concurrency < 1:
+        raise ValueError(f"max_concurrency must be a positive integer, not {max_concurrency!r}")
+    return max_concurrency
 
 
 def list_with_delimiter(pages: Pages, *, arrow: bool = False) -> Plan[ListResult[Any]]:

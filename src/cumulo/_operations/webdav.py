@@ -56,7 +56,8 @@ class DavPages:
         self._base = base
         self._offset = offset
         self._delimiter = delimiter
-        self._left = [prefix]
+        self._beginning = prefix
+        self._left = [prefix[: prefix.rfind("/") + 1]]
         """Collections to be listed, the next at the end: empty, or ending in a slash."""
         self._first = True
 
@@ -92,6 +93,8 @@ class DavPages:
         inner: list[str] = []
         for entry in sorted(entries, key=lambda entry: entry.path):
             path = collection + entry.path
+            if not (path + "/" if entry.is_collection else path).startswith(self._beginning):
+                continue
             if entry.is_collection:
                 inner.append(path)
             elif self._offset is None or path > self._offset:

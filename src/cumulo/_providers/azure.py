@@ -56,6 +56,7 @@ class AzureProvider:
     accept_ranges = "bytes"
     conditional_uploads = True
     aborts_uploads = False
+    lists_in_order = False  # as far as one may begin anywhere
     lists_from_offset = False  # `startFrom` includes the offset itself, and emulators ignore it
     bulk = None
 
@@ -223,8 +224,12 @@ class AzureProvider:
                 raise of_document(request, Context(self.store, "delete", path), code, message, status)
         return busy
 
-    def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request:
+    def list(
+        self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool, page_size: int | None = None
+    ) -> Request:
         query = ["restype=container", "comp=list"]
+        if page_size is not None:
+            query.append(f"maxresults={page_size}")
         if prefix:
             query.append("prefix=" + quote(prefix, safe=""))
         if delimiter:

@@ -108,6 +108,8 @@ class Provider(Objects, Protocol):
     """Whether an upload in parts may depend on a condition."""
     lists_from_offset: bool
     """Whether the server leaves out all that is not behind a listing's offset."""
+    lists_in_order: bool
+    """Whether listings are in the order of UTF-8 and may begin anywhere: they can be split then."""
 
     min_part_bytes: int
     max_part_bytes: int
@@ -162,7 +164,12 @@ class Provider(Objects, Protocol):
         """What `part_of` made, from its facts."""
         ...
 
-    def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request: ...
+    def list(
+        self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool, page_size: int | None = None
+    ) -> Request:
+        """A page of at most `page_size` objects, or as many as the server likes."""
+        ...
+
     def listing(self, request: Request, *, columns: bool = False) -> Listing:
         """The page that was answered; with `Columns` in place of dicts where these are wanted."""
         ...

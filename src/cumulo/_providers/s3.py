@@ -45,6 +45,7 @@ class S3Provider(XmlProvider):
         self._origin = self
         """Whose objects copies are made of."""
         self.bulk_delete_keys = 0 if settings.disable_bulk_delete else 1000
+        self.lists_in_order = store._endpoint.service != "s3express"  # a directory bucket's listings have no order
         self.checksum_algorithm = algorithm
         self.bulk: S3Bulk | None = S3Bulk(self, client, settings.bulk_client)
         self._get_headers = self._customer_key("x-amz-server-side-encryption-customer-")

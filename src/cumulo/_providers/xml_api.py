@@ -51,6 +51,7 @@ class XmlProvider:
     max_parts = 10_000
     accept_ranges = "bytes"
     lists_from_offset = True
+    lists_in_order = True
     conditional_uploads = True
     aborts_uploads = True
 
@@ -109,8 +110,12 @@ class XmlProvider:
         headers = list(dict.fromkeys([*self._plain_get, *self._payer]))
         return self._request("put", "GET", path, f"{query}uploadId={quote(upload_id, safe='')}", headers=headers)
 
-    def list(self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool) -> Request:
+    def list(
+        self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool, page_size: int | None = None
+    ) -> Request:
         query = ["list-type=2", "encoding-type=url"]
+        if page_size is not None:
+            query.append(f"max-keys={page_size}")
         if token is not None:
             query.append("continuation-token=" + quote(token, safe=""))
         if delimiter:

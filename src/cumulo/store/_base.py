@@ -14,7 +14,7 @@ from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Plan
 from cumulo._many import GetItem, ManyStream, OnError, PutItem
 from cumulo._operations import download, into, many, passing, ranges
-from cumulo._operations.list import ListStream, Scope, check_chunk_size, list_with_delimiter
+from cumulo._operations.list import ListStream, Scope, check_chunk_size, check_max_concurrency, list_with_delimiter
 from cumulo._operations.parts import check_parts
 from cumulo._result import GetResult
 
@@ -593,6 +593,8 @@ class ObjectStoreMethods:
         offset: str | None = None,
         chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: Literal[False] = False,
+        substring: bool = False,
+        max_concurrency: int = 1,
     ) -> ListStream[list[ObjectMeta]]: ...
     @overload
     def list(
@@ -602,6 +604,8 @@ class ObjectStoreMethods:
         offset: str | None = None,
         chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: Literal[True],
+        substring: bool = False,
+        max_concurrency: int = 1,
     ) -> ListStream[RecordBatch]: ...
     @overload
     def list(
@@ -611,6 +615,8 @@ class ObjectStoreMethods:
         offset: str | None = None,
         chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: bool,
+        substring: bool = False,
+        max_concurrency: int = 1,
     ) -> ListStream[RecordBatch] | ListStream[list[ObjectMeta]]: ...
     def list(
         self,
@@ -619,6 +625,8 @@ class ObjectStoreMethods:
         offset: str | None = None,
         chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: bool = False,
+        substring: bool = False,
+        max_concurrency: int = 1,
     ) -> Any:
         """The objects below a prefix, recursively, in the provider's order, as a stream of lists or of Arrow batches.
 
@@ -629,6 +637,12 @@ class ObjectStoreMethods:
             return_arrow: chunks are `arro3.core.RecordBatch`es in place of lists, with the columns `path` (utf8),
                 `last_modified` (timestamp in microseconds, UTC), `size` (uint64, bytes), `e_tag` and `version` (utf8,
                 nullable). Their memory is what the page was read into: nothing that takes Arrow data copies it.
+            substring: the prefix may end anywhere: `"a/b"` finds `a/bc` too.
+            max_concurrency: how many requests may be under way at a time. With more than one, S3 and Cloud Storage are
+                listed in ranges of keys side by side, split where small requests of one key each have found that there
+                is something; results and their order are the same, pages are asked for ahead (32 pages for each, at
+                most, are held while nobody reads them). Other stores, and S3's directory buckets, are listed page by
+                page.
 
         Raises:
             MissingExtraError: `return_arrow` without arro3-core: `pip install 'cumulo[arrow]'`.
@@ -637,7 +651,11 @@ class ObjectStoreMethods:
         if return_arrow:
             _arrow.check()
         size = check_chunk_size(chunk_size)
-        pages = self._pages(Scope(prefix, offset, arrow=return_arrow))
+        scope = Scope(
+            prefix, offset, arrow=return_arrow, substring=substring,
+            max_concurrency=check_max_concurrency(max_concurrency),
+        )  # fmt: skip
+        pages = self._pages(scope)
         return ListStream[Any](pages, size, arrow=return_arrow)
 
     @overload
@@ -648,6 +666,8 @@ class ObjectStoreMethods:
         offset: str | None = None,
         chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: Literal[False] = False,
+        substring: bool = False,
+        max_concurrency: int = 1,
     ) -> ListStream[list[ObjectMeta]]: ...
     @overload
     def list_async(
@@ -657,6 +677,8 @@ class ObjectStoreMethods:
         offset: str | None = None,
         chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: Literal[True],
+        substring: bool = False,
+        max_concurrency: int = 1,
     ) -> ListStream[RecordBatch]: ...
     def list_async(
         self,
@@ -665,44 +687,61 @@ class ObjectStoreMethods:
         offset: str | None = None,
         chunk_size: int = _defaults.LIST_CHUNK,
         return_arrow: bool = False,
+        substring: bool = False,
+        max_concurrency: int = 1,
     ) -> Any:
         """The same as `list`: its stream can be read with `async for`."""
-        return self.list(prefix, offset=offset, chunk_size=chunk_size, return_arrow=return_arrow)
+        return self.list(
+            prefix,
+            offset=offset,
+            chunk_size=chunk_size,
+            return_arrow=return_arrow,
+            substring=substring,
+            max_concurrency=max_concurrency,
+        )
 
     @overload
     def list_with_delimiter(
-        self, prefix: str | None = None, *, return_arrow: Literal[False] = False
+        self, prefix: str | None = None, *, return_arrow: Literal[False] = False, substring: bool = False
     ) -> ListResult[Sequence[ObjectMeta]]: ...
     @overload
-    def list_with_delimiter(self, prefix: str | None = None, *, return_arrow: Literal[True]) -> ListResult[Table]: ...
-    def list_with_delimiter(self, prefix: str | None = None, *, return_arrow: bool = False) -> Any:
+    def list_with_delimiter(
+        self, prefix: str | None = None, *, return_arrow: Literal[True], substring: bool = False
+    ) -> ListResult[Table]: ...
+    def list_with_delimiter(
+        self, prefix: str | None = None, *, return_arrow: bool = False, substring: bool = False
+    ) -> Any:
         """The objects and "directories" just below a prefix.
 
         Args:
             prefix: as for `list`.
+            substring: as for `list`.
             return_arrow: the objects are an `arro3.core.Table`, with the columns that `list` says.
 
         Raises:
             MissingExtraError, GenericError: with `return_arrow`, as for `list`.
         """
-        return sync.run(self._delimiter_plan(prefix, return_arrow))
+        return sync.run(self._delimiter_plan(prefix, return_arrow, substring))
 
     @overload
     def list_with_delimiter_async(
-        self, prefix: str | None = None, *, return_arrow: Literal[False] = False
+        self, prefix: str | None = None, *, return_arrow: Literal[False] = False, substring: bool = False
     ) -> CallFuture[ListResult[Sequence[ObjectMeta]]]: ...
     @overload
     def list_with_delimiter_async(
-        self, prefix: str | None = None, *, return_arrow: Literal[True]
+        self, prefix: str | None = None, *, return_arrow: Literal[True], substring: bool = False
     ) -> CallFuture[ListResult[Table]]: ...
-    def list_with_delimiter_async(self, prefix: str | None = None, *, return_arrow: bool = False) -> Any:
+    def list_with_delimiter_async(
+        self, prefix: str | None = None, *, return_arrow: bool = False, substring: bool = False
+    ) -> Any:
         """`list_with_delimiter`, awaited."""
-        return run_async(self._delimiter_plan(prefix, return_arrow))
+        return run_async(self._delimiter_plan(prefix, return_arrow, substring))
 
-    def _delimiter_plan(self, prefix: str | None, return_arrow: bool) -> Plan[ListResult[Any]]:
+    def _delimiter_plan(self, prefix: str | None, return_arrow: bool, substring: bool) -> Plan[ListResult[Any]]:
         if return_arrow:
             _arrow.check()
-        return list_with_delimiter(self._pages(Scope(prefix, delimiter=True, arrow=return_arrow)), arrow=return_arrow)
+        scope = Scope(prefix, delimiter=True, arrow=return_arrow, substring=substring)
+        return list_with_delimiter(self._pages(scope), arrow=return_arrow)
 
     # -- the third way
 

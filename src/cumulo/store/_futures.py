@@ -193,7 +193,7 @@ class StoreFutures:
         return run_in_background(signing(self._store)._plan_sign(method, paths, expires_in))
 
     def list_with_delimiter(
-        self, prefix: str | None = None, *, return_arrow: bool = False
+        self, prefix: str | None = None, *, return_arrow: bool = False, substring: bool = False
     ) -> Future[ListResult[Sequence[ObjectMeta]]]:
         """`ObjectStoreMethods.list_with_delimiter`."""
-        return run_in_background(self._store._delimiter_plan(prefix, return_arrow))
+        return run_in_background(self._store._delimiter_plan(prefix, return_arrow, substring))

@@ -49,15 +49,17 @@ class _Frame:
     entries: tuple[tuple[str, bytes, bool], ...] | None = None
     """Sort name (with a slash for a directory), name, whether it is a link. None: not read yet."""
     at: int = 0
+    beginning: str = ""
+    """Of the names that are wanted."""
 
 
 class Walk:
     """One listing. `page` takes a state and gives what was found and the next state."""
 
-    def __init__(self, root: Root, segments: Segments, offset: str | None) -> None:
+    def __init__(self, root: Root, segments: Segments, offset: str | None, *, beginning: str = "") -> None:
         self._root = root
         self._offset = offset
-        self.start: tuple[_Frame, ...] = (_Frame(segments, ()),)
+        self.start: tuple[_Frame, ...] = (_Frame(segments, (), beginning=beginning),)
 
     def page(self, state: tuple[_Frame, ...]) -> tuple[Listing, tuple[_Frame, ...]]:
         """Up to `PAGE` objects."""
@@ -131,7 +133,7 @@ class Walk:
                 found = [entry for each in scan if (entry := self._entry(frame.segments, each)) is not None]
         finally:
             os.close(directory)
-        found.sort()
+        found = sorted(entry for entry in found if entry[0].startswith(frame.beginning))
         return replace(frame, entries=tuple(found), above=(*frame.above, identity))
 
     def _entry(self, segments: Segments, entry: os.DirEntry[str]) -> tuple[str, bytes, bool] | None:

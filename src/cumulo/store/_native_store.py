@@ -207,7 +207,13 @@ class NativeStore(ObjectStoreMethods):
 
     def _pages(self, scope: Scope) -> Any:
         start = self._keys.offset(scope.offset) if scope.offset is not None else None
-        return Pages(self._use().provider, self._keys.list_prefix(scope.prefix), start, scope, strip=self._keys.strip)
+        prefix = self._keys.list_prefix(scope.prefix, substring=scope.substring)
+        provider = self._use().provider
+        if scope.max_concurrency == 1 or scope.delimiter or not provider.lists_in_order:
+            return Pages(provider, prefix, start, scope, strip=self._keys.strip)
+        from cumulo._operations.list_parallel import ParallelPages
+
+        return ParallelPages(provider, prefix, start, scope, strip=self._keys.strip)
 
     # -- the short cut for ranges: no plan, straight to the engine
 

@@ -246,7 +246,7 @@ class HTTPStore(NativeStore):
 
     def _pages(self, scope: Scope) -> Any:
         start = self._keys.offset(scope.offset) if scope.offset is not None else None
-        prefix = self._keys.list_prefix(scope.prefix)
+        prefix = self._keys.list_prefix(scope.prefix, substring=scope.substring)
         return DavPages(self._web, self._target, prefix, start, delimiter=scope.delimiter)
 
     # -- the short cut for ranges, from which a redirect leads back to the plan

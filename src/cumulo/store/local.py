@@ -399,7 +399,10 @@ class LocalStore(ObjectStoreMethods):
         if offset is not None and not isinstance(offset, str):
             raise TypeError(f"a path must be a str, not {type(offset).__name__}")
         start = offset.removeprefix("/") if offset is not None else None
-        walk = Walk(self._root, segments_of(scope.prefix or "", empty=True), start)
+        folder, name = scope.prefix or "", ""
+        if scope.substring and isinstance(folder, str):
+            folder, _, name = folder.removeprefix("/").rpartition("/")
+        walk = Walk(self._root, segments_of(folder, empty=True), start, beginning=name)
         return LocalPages(walk, self._caller("list", scope.prefix or ""), delimiter=scope.delimiter)
 
     # -- what killed processes leave

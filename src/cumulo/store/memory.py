@@ -197,7 +197,8 @@ class MemoryStore(ObjectStoreMethods):
 
     def _pages(self, scope: Scope) -> Any:
         start = self._keys.offset(scope.offset) if scope.offset is not None else None
-        return _Pages(self._snapshot, self._keys.list_prefix(scope.prefix), start, delimiter=scope.delimiter)
+        prefix = self._keys.list_prefix(scope.prefix, substring=scope.substring)
+        return _Pages(self._snapshot, prefix, start, delimiter=scope.delimiter)
 
     def _snapshot(self, prefix: str, offset: str | None) -> list[tuple[str, _Entry]]:
         with _lock:
