@@ -112,6 +112,16 @@ async def test_sessions_of_the_callers(daac: Daac) -> None:
     assert daac.seen() == BY_LOGIN * 2
 
 
+async def test_a_session_of_the_callers_loop(daac: Daac) -> None:
+    """Stores await providers on another one, so as not to depend on the caller's."""
+    async with aiohttp.ClientSession() as session:
+        provider = NasaEarthdataAsyncCredentialProvider(daac.url, auth="t0ken", session=session)
+        options: Any = {"allow_http": True}
+        store = S3Store("b", endpoint=daac.server.url, client_options=options, credential_provider=provider)
+        with pytest.raises(UnauthenticatedError, match=r"belongs to another event loop.*cumulo's own event loop"):
+            await store.get_async("x")
+
+
 def test_a_session_does_not_bring_a_netrc_of_its_own(daac: Daac, tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("machine localhost login wrong password wrong\n")
     with requests.Session() as session:

@@ -17,10 +17,7 @@ from .stubs import FILES, LATER, Name, Parameter, Signature, names_of
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/migrating.md"
 # What others build now.
-PENDING = {
-    "obstore.fsspec",
-    *(f"obstore.auth.{name}" for name in ("boto3", "earthdata", "google", "planetary_computer")),
-}
+PENDING = {"obstore.fsspec"}
 
 
 def listed() -> set[str]:

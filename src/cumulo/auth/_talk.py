@@ -6,6 +6,7 @@ otherwise. Redirects are never followed here: where credentials may go is the ge
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -89,5 +90,8 @@ def _as_it_is(request: T) -> T:
 
 
 async def _by_aiohttp(session: Any, ask: Ask) -> Reply:
+    home = getattr(session, "_loop", None)  # aiohttp would fail without a word of it
+    if home is not None and home is not asyncio.get_running_loop():
+        raise RuntimeError("the aiohttp session belongs to another event loop: give none, and the engine asks")
     async with session.get(ask.url, headers=dict(ask.headers), allow_redirects=False) as answer:
         return Reply(ask.url, answer.status, answer.headers.get("location"), await answer.read())

@@ -55,10 +55,11 @@ class AzureCredentialProvider:
 class AzureAsyncCredentialProvider:
     """The same of the credentials in `azure.identity.aio`, which need `aiohttp`.
 
-    They are used on an event loop of cumulo's own: make them for this alone.
+    They are used on an event loop of cumulo's own: make them for this alone. They keep connections open; the default
+    one is made for each call and closed after it.
 
     Args:
-        credential: an object with an async `get_token`; by default `azure.identity.aio.DefaultAzureCredential()`.
+        credential: an object with an async `get_token`; by default an `azure.identity.aio.DefaultAzureCredential()`.
         scopes: what the tokens are for.
         tenant_id: the directory to ask, where it is not the credential's own.
 
@@ -69,22 +70,26 @@ class AzureAsyncCredentialProvider:
     def __init__(
         self, credential: Any = None, *, scopes: Iterable[str] = DEFAULT_SCOPES, tenant_id: str | None = None
     ) -> None:
-        self._by_default = credential is None
         if credential is None:
             _identity()
-            from azure.identity import aio
-
-            credential = aio.DefaultAzureCredential()
         self._credential = credential
         self._scopes = tuple(scopes)
         self._tenant_id = tenant_id
 
     async def __call__(self) -> AzureBearerToken:
         """A fresh token."""
-        return _bearer(await self._credential.get_token(*self._scopes, tenant_id=self._tenant_id))
+        if self._credential is not None:
+            return await self._ask(self._credential)
+        from azure.identity import aio
+
+        async with aio.DefaultAzureCredential() as credential:
+            return await self._ask(credential)
+
+    async def _ask(self, credential: Any) -> AzureBearerToken:
+        return _bearer(await credential.get_token(*self._scopes, tenant_id=self._tenant_id))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (type(self), None if self._by_default else self._credential, self._scopes, self._tenant_id)
+        return _again, (type(self), self._credential, self._scopes, self._tenant_id)
 
 
 class UserDelegationProvider:
