@@ -95,7 +95,7 @@ def test_several_segments_are_listed_at_a_time(buckets: dict[str, S3Store]) -> N
 
 def test_from_asyncio_and_with_a_stores_prefix(buckets: dict[str, S3Store]) -> None:
     arguments = buckets["ministack"].__getnewargs_ex__()[1]
-    store = S3Store(**{**arguments, "prefix": "deep/a/b"})
+    store = S3Store(**{**arguments, "prefix": "deep/a/b", "raw_keys": False})
 
     async def run() -> list[str]:
         stream = in_parallel(store, 9, prefix="c", max_concurrency=5)

@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cumulo._drivers.effects import END, AnyOf, Plan, Start
+from cumulo._drivers.effects import END, News, Plan, Start
 from cumulo._native import Columns
 
 from .list import check_token, path_bytes
@@ -79,6 +79,7 @@ class ParallelPages:
         self._page_size = page_size
         self._segments = deque([_Segment(offset, None)])
         self._may_split = True
+        self._news = News()
         self.most_ahead: int | None = _AHEAD * scope.max_concurrency
         """How many pages may be held; None: any number, since all are wanted at once."""
 
@@ -94,7 +95,7 @@ class ParallelPages:
                         return END
                     self._segments.popleft()
                     continue
-                self._take((yield AnyOf(self._under_way())))
+                self._take((yield from self._news.one_done()))
         except BaseException:
             self._stop()
             raise
@@ -108,7 +109,15 @@ class ParallelPages:
             if segment.request is not None:
                 segment.request.cancel()
                 segment.request = None
-            _give_up_probes(segment)
+            self._give_up_probes(segment)
+        self._news.clear()
+
+    def _give_up_probes(self, segment: _Segment) -> None:
+        for request in segment.probes:
+            self._news.forget(request)
+            request.cancel()
+        segment.probes.clear()
+        segment.answers.clear()
 
     def _handed_out(self, page: Listing) -> Listing:
         if not self._arrow and isinstance(page.objects, Columns):
@@ -117,20 +126,20 @@ class ParallelPages:
 
     # -- what is asked for
 
-    def _under_way(self) -> list[Request]:
-        pages = [segment.request for segment in self._segments if segment.request is not None]
-        return [*pages, *(request for segment in self._segments for request in segment.probes)]
+    def _under_way(self) -> int:
+        return sum((segment.request is not None) + len(segment.probes) for segment in self._segments)
 
     def _begin_requests(self) -> Plan[None]:
         """First what is next to be handed out; points only where requests are left that nothing else needs."""
         held = sum(len(segment.pages) + (segment.request is not None) for segment in self._segments)
-        left = self._most - len(self._under_way())
+        left = self._most - self._under_way()
         for segment in self._segments:
             full = self.most_ahead is not None and held >= self.most_ahead and segment is not self._segments[0]
             if left <= 0 or full:
                 return
             if segment.request is None and not segment.ended:
                 segment.request = self._request(segment.token, segment.after)
+                self._news.watch(segment.request)
                 yield Start(segment.request)
                 left, held = left - 1, held + 1
         for segment in self._segments:
@@ -158,6 +167,7 @@ class ParallelPages:
         for point in points:
             request = self._request(None, point, 1)
             segment.probes[request] = point
+            self._news.watch(request)
             yield Start(request)
         return len(points)
 
@@ -190,7 +200,7 @@ class ParallelPages:
         if len(rows) > 0:
             segment.pages.append(page)
         if segment.ended:
-            _give_up_probes(segment)
+            self._give_up_probes(segment)
 
     def _inside(self, segment: _Segment, rows: Columns) -> Columns:
         """Servers begin behind `after`, but end where they like."""
@@ -240,13 +250,6 @@ class ParallelPages:
         at = self._segments.index(segment) + 1
         for part in reversed(parts):
             self._segments.insert(at, part)
-
-
-def _give_up_probes(segment: _Segment) -> None:
-    for request in segment.probes:
-        request.cancel()
-    segment.probes.clear()
-    segment.answers.clear()
 
 
 def _is_behind(key: str, other: str) -> bool:
