@@ -341,10 +341,18 @@ def _check_buffer(buffer_size: Any) -> None:
 
 
 def open_writer(
-    store: ObjectStoreMethods, path: str, *, attributes: Any, buffer_size: int, tags: Any, max_concurrency: int
+    store: ObjectStoreMethods,
+    path: str,
+    *,
+    attributes: Any,
+    buffer_size: int,
+    tags: Any,
+    mode: Any,
+    max_concurrency: int,
 ) -> Writer:
     """What `WritableFile` and `AsyncWritableFile` write. Nothing is sent yet."""
     _check_buffer(buffer_size)
     return Writer(
-        store, path, attributes=attributes, tags=tags, chunk_bytes=buffer_size, max_concurrency=max_concurrency
-    )
+        store, path, attributes=attributes, tags=tags, mode=mode, chunk_bytes=buffer_size,
+        max_concurrency=max_concurrency,
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from ._operations.reading import Reader
 from ._operations.writing import Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Any
 
@@ -28,6 +29,15 @@ class ClosedAsync(Closed):
 
     async def __call__(self) -> bool:  # type: ignore[override]
         return self._is
+
+
+class Done:
+    """What can be awaited, and is done already."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
 
 
 class AsyncReadableFile:
@@ -124,11 +134,12 @@ class AsyncReadableFile:
         """Whether it is closed."""
         return Closed(closed=self._over)
 
-    def close(self) -> None:
-        """Stop what is under way, and let go of what was kept. Not awaited."""
+    def close(self) -> Done:
+        """Stop what is under way, and let go of what was kept. It need not be awaited, but can."""
         if not self._over:
             self._over = True
             self._reader.close()
+        return Done()
 
     async def __aenter__(self) -> Self:
         self._open()

@@ -346,6 +346,7 @@ def open_writer(
     attributes: Attributes | None = None,
     buffer_size: int = _defaults.WRITE_BUFFER,
     tags: dict[str, str] | None = None,
+    mode: PutMode | None = None,
     max_concurrency: int = _defaults.PUT_CONCURRENCY,
 ) -> WritableFile:
     """An object as a file to write to. It is published by `close`, or by leaving its `with` block without an error.
@@ -356,13 +357,19 @@ def open_writer(
         attributes: what to store with it.
         buffer_size: what has less bytes is written by one request; more is uploaded in parts of this size.
         tags: the object's tags.
+        mode: "overwrite" (the default), "create", or an update, as `put` takes it; decided when it is published.
         max_concurrency: how many parts are under way at a time. `write` waits while there are as many.
+
+    Raises:
+        ValueError, TypeError: arguments that make no sense. What the store can't do, and what happens to the transfer,
+            is raised by `write` and `close`.
     """
     from ._files import WritableFile, open_writer
 
     writer = open_writer(
-        store, path, attributes=attributes, buffer_size=buffer_size, tags=tags, max_concurrency=max_concurrency
-    )
+        store, path, attributes=attributes, buffer_size=buffer_size, tags=tags, mode=mode,
+        max_concurrency=max_concurrency,
+    )  # fmt: skip
     return WritableFile(writer, path)
 
 
@@ -373,11 +380,13 @@ def open_writer_async(
     attributes: Attributes | None = None,
     buffer_size: int = _defaults.WRITE_BUFFER,
     tags: dict[str, str] | None = None,
+    mode: PutMode | None = None,
     max_concurrency: int = _defaults.PUT_CONCURRENCY,
 ) -> AsyncWritableFile:
     """`open_writer` for event loops. This function is not awaited; the methods of what it returns are."""
     from ._files_async import opened_writer
 
     return opened_writer(
-        store, path, attributes=attributes, buffer_size=buffer_size, tags=tags, max_concurrency=max_concurrency
-    )
+        store, path, attributes=attributes, buffer_size=buffer_size, tags=tags, mode=mode,
+        max_concurrency=max_concurrency,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ import pytest
 
 import cumulo
 
-MODULES = ("cumulo", "cumulo.exceptions", "cumulo.futures", "cumulo.runtime", "cumulo.store")
+MODULES = ("cumulo", "cumulo.exceptions", "cumulo.fsspec", "cumulo.futures", "cumulo.runtime", "cumulo.store")
 
 
 def exported(name: str) -> list[str]:
