@@ -112,7 +112,8 @@ class S3Config(TypedDict, total=False):
     `"default"`."""
 
     region: str
-    """The region that the bucket is in. Default: `"us-east-1"`."""
+    """The region that the bucket is in. Default: at AWS, where the bucket says it is, asked once a process (an unsigned
+    HEAD of the bucket); elsewhere `"us-east-1"`. A wrong one is an error that names the right one."""
 
     request_payer: bool | Literal["requester", "REQUESTER"]
     """Pay for the requests, which requester-pays buckets ask for: True or `"requester"`. Default: False, and such

@@ -139,6 +139,10 @@ class ObjectStoreMethods:
         """One version of an object, as the source of a put."""
         return passing.opened((yield from self._plan_get(path, None, part_bytes, max_concurrency)))
 
+    def _unready(self) -> Plan[None] | None:
+        """What has to be found out before requests can be made; None where nothing has."""
+        return None
+
     def _kept(self, attributes: Attributes) -> Attributes:
         """What of another store's attributes objects here can have. A storage class is one provider's own."""
         return {name: value for name, value in attributes.items() if name.lower() != "storage-class"}

@@ -7,7 +7,8 @@ equality are here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from cumulo._drivers.effects import Plan
 from cumulo._errors import Context
@@ -33,6 +34,51 @@ if TYPE_CHECKING:
 
 _OUR_TUNING = frozenset({"bulk_client"})
 _OUR_CLIENT_TUNING = frozenset({"hedge", "max_connections"})
+
+
+P = ParamSpec("P")
+StoreT = TypeVar("StoreT", bound="NativeStore")
+T = TypeVar("T")
+
+
+def when_ready(
+    method: Callable[Concatenate[StoreT, P], Plan[T]],
+) -> Callable[Concatenate[StoreT, P], Plan[T]]:
+    """A plan that begins when the store knows where its requests go."""
+
+    @wraps(method)
+    def plan(self: StoreT, *args: P.args, **kwargs: P.kwargs) -> Plan[T]:
+        waiting = self._unready()
+        if waiting is None:
+            return method(self, *args, **kwargs)
+        return _later(waiting, lambda: method(self, *args, **kwargs))
+
+    return plan
+
+
+def _later(waiting: Plan[None], then: Callable[[], Plan[T]]) -> Plan[T]:
+    yield from waiting
+    return (yield from then())
+
+
+class LaterPages:
+    """The pages of a listing of a store that is not ready yet."""
+
+    def __init__(self, waiting: Plan[None], make: Callable[[], Any]) -> None:
+        self._waiting = waiting
+        self._make = make
+        self._pages: Any = None
+        self.most_ahead: int | None = 0
+        """What is set is passed on to the pages, where it means something."""
+
+    def next_page(self) -> Plan[Any]:
+        if self._pages is None:
+            yield from self._waiting
+            self._pages = self._make()
+            if self.most_ahead is None:
+                self._pages.most_ahead = None
+        plan: Plan[Any] = self._pages.next_page()
+        return (yield from plan)
 
 
 class Made(NamedTuple):
@@ -91,16 +137,19 @@ class NativeStore(ObjectStoreMethods):
 
     # -- plans
 
+    @when_ready
     def _plan_get(
         self, path: str, options: GetOptions | None, part_size: int | None = None, max_concurrency: int | None = None
     ) -> Plan[GetResult]:
         return get.get(self._use().provider, path, options, part_size, max_concurrency)
 
+    @when_ready
     def _plan_get_into(
         self, path: str, buffer: Buffer, options: GetOptions | None, part_size: int | None, max_concurrency: int | None
     ) -> Plan[int]:
         return into.get_into(self._use().provider, path, buffer, options, part_size, max_concurrency)
 
+    @when_ready
     def _plan_download(
         self,
         path: str,
@@ -115,28 +164,35 @@ class NativeStore(ObjectStoreMethods):
         target = download.target_of(self, path, file, resume=resume, fsync=fsync)
         return download.download(self._use().provider, path, target, options, part_size, max_concurrency, resume=resume)
 
+    @when_ready
     def _plan_get_range_into(
         self, path: str, buffer: Buffer, start: int, end: int | None, length: int | None
     ) -> Plan[int]:
         return into.get_range_into(self._use().provider, path, buffer, start, end, length)
 
+    @when_ready
     def _plan_get_ranges_into(
         self, path: str, buffers: Sequence[Buffer], starts: Sequence[int], coalesce: int
     ) -> Plan[list[int]]:
         return into.get_ranges_into(self._use().provider, path, buffers, starts, coalesce)
 
+    @when_ready
     def _plan_get_range(self, path: str, start: int, end: int) -> Plan[Bytes]:
         return get.get_range(self._use().provider, path, start, end)
 
+    @when_ready
     def _plan_get_pinned(self, path: str, etag: str, start: int, end: int) -> Plan[bytes]:
         return get.get_pinned(self._use().provider, path, etag, start, end)
 
+    @when_ready
     def _plan_get_ranges(self, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:
         return get.get_ranges(self._use().provider, path, wanted, coalesce)
 
+    @when_ready
     def _plan_head(self, path: str) -> Plan[ObjectMeta]:
         return get.head(self._use().provider, path)
 
+    @when_ready
     def _plan_put(
         self,
         path: str,
@@ -158,11 +214,13 @@ class NativeStore(ObjectStoreMethods):
             max_concurrency=max_concurrency, keep=keep,
         )  # fmt: skip
 
+    @when_ready
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
         for path in delete.paths_of(paths):
             self._keys.key(path)
         return delete.delete(self._use().provider, paths)
 
+    @when_ready
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
         provider = self._use().provider
         return self._copy_by_server(provider, provider, from_, to, overwrite)
@@ -193,6 +251,7 @@ class NativeStore(ObjectStoreMethods):
     def _check_path(self, path: str) -> None:
         self._keys.key(path)
 
+    @when_ready
     def _plan_open(self, path: str, part_bytes: int, max_concurrency: int) -> Plan[passing.Opened]:
         return passing.open_object(self._use().provider, path, part_bytes, max_concurrency)
 
@@ -208,12 +267,17 @@ class NativeStore(ObjectStoreMethods):
     def _pages(self, scope: Scope) -> Any:
         start = self._keys.offset(scope.offset) if scope.offset is not None else None
         prefix = self._keys.list_prefix(scope.prefix, substring=scope.substring)
-        provider = self._use().provider
-        if scope.max_concurrency == 1 or scope.delimiter or not provider.lists_in_order:
-            return Pages(provider, prefix, start, scope, strip=self._keys.strip)
-        from cumulo._operations.list_parallel import ParallelPages
 
-        return ParallelPages(provider, prefix, start, scope, strip=self._keys.strip)
+        def pages() -> Any:
+            provider = self._use().provider
+            if scope.max_concurrency == 1 or scope.delimiter or not provider.lists_in_order:
+                return Pages(provider, prefix, start, scope, strip=self._keys.strip)
+            from cumulo._operations.list_parallel import ParallelPages
+
+            return ParallelPages(provider, prefix, start, scope, strip=self._keys.strip)
+
+        waiting = self._unready()
+        return pages() if waiting is None else LaterPages(waiting, pages)
 
     # -- the short cut for ranges: no plan, straight to the engine
 

@@ -7,6 +7,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from cumulo._config import S3_OPTIONS, endpoint_of, resolve_client, resolve_retry, resolve_s3
+from cumulo._drivers.effects import Call, Plan
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, encode_path
 from cumulo._providers.native_client import make_client
@@ -16,13 +17,14 @@ from cumulo.exceptions import NotSupportedError
 
 from ._native_store import Made
 from ._provided import config_with, prefix_with
+from ._region import endpoint_in_region, is_unknown
 from ._signing import SigningStore
 from ._urls import options_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from cumulo._config import ClientConfig, RetryConfig, S3Config
+    from cumulo._config import ClientConfig, RetryConfig, S3Config, S3Endpoint
     from cumulo._drivers.effects import Plan
     from cumulo._providers.base import PutPlan
 
@@ -77,7 +79,9 @@ class S3Store(SigningStore):
         # On AWS every upload carries a checksum; other servers only get one when asked to.
         self._checksum = self._settings.checksum_algorithm or ("CRC64NVME" if self._endpoint.is_aws else None)
         # Ranges that need no header of their own take the short cut below.
-        self._plain_reads = not self._settings.request_payer and self._settings.sse_customer_key_base64 is None
+        self._short_cut = not self._settings.request_payer and self._settings.sse_customer_key_base64 is None
+        self._region_unknown = is_unknown(self._settings, self._endpoint)
+        self._plain_reads = self._short_cut and not self._region_unknown
         if credential_provider is not None and not callable(credential_provider):
             raise TypeError("credential_provider must be callable")
 
@@ -116,6 +120,15 @@ class S3Store(SigningStore):
             client_options=client_options, retry_config=retry_config, credential_provider=credential_provider,
             **options,
         )  # fmt: skip
+
+    def _unready(self) -> Plan[None] | None:
+        return self._plan_region() if self._region_unknown else None
+
+    def _plan_region(self) -> Plan[None]:
+        endpoint: S3Endpoint = yield Call(endpoint_in_region, self)
+        if self._region_unknown:
+            self._endpoint, self._host, self._made = endpoint, f"{endpoint.host}:{endpoint.port}", None
+            self._region_unknown, self._plain_reads = False, self._short_cut
 
     def _make(self) -> Made:
         source = self._source()
@@ -157,9 +170,12 @@ class S3Store(SigningStore):
     def _plan_urls(self, method: str, keys: list[str], expires_s: int) -> Plan[list[str]]:
         from cumulo._credentials.keys import Keys as SigningKeys
 
-        endpoint, express = self._endpoint, self._endpoint.service == "s3express"
+        express = self._endpoint.service == "s3express"
         given = self._settings.static_keys() if self._provider_given is None and not express else None
         found = yield from self._plan_signing_keys(None if given is None else SigningKeys(*given))
+        if self._region_unknown:
+            yield from self._plan_region()
+        endpoint = self._endpoint
         signature = aws_signature(found[0], found[1], endpoint.region, endpoint.service, time())
         extra = {"x-amz-request-payer": "requester"} if self._settings.request_payer else {}
         if found.session_token is not None:

@@ -30,6 +30,10 @@ def plan(
     part_bytes, most = check_parts(part_size, _AT_ONCE if max_concurrency is None else max_concurrency)
     source._check_path(from_)
     target._check_path(to)
+    for store in (source, target):
+        waiting = store._unready()
+        if waiting is not None:
+            yield from waiting
     by_server = _by_server(source, from_, target, to, overwrite) if attributes is None else None
     if by_server is not None:
         yield from by_server
