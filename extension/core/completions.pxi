@@ -185,4 +185,7 @@ def _fail_inherited():
     _loops.clear()
     _threads.__dict__.clear()
     for request in inherited:
-        (<Request>request).forked()
+        try:
+            (<Request>request).forked()
+        except Exception:  # a loop in debug mode refuses what comes from another thread; its own is gone here
+            pass
