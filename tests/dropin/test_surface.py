@@ -16,8 +16,6 @@ import cumulo
 from .stubs import FILES, LATER, Name, Parameter, Signature, names_of
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/migrating.md"
-# What others build now.
-PENDING = {"obstore.fsspec"}
 
 
 def listed() -> set[str]:
@@ -109,7 +107,7 @@ def fits(wanted: Parameter, mine: inspect.Parameter | None, ours: dict[str, insp
 
 @pytest.mark.parametrize("module", FILES)
 def test_what_differs_is_in_the_guide(module: str) -> None:
-    assert differences(module) - listed() - PENDING == set()
+    assert differences(module) - listed() == set()
 
 
 def test_the_guide_names_nothing_that_does_not_differ() -> None:
