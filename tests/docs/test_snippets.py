@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from cumulo.store import S3Store
-from tests.servers import S3Server
+from tests.servers import S3Server, sentinel
 
 from .snippets import PAGES, blocks, name
 
 BUCKET = "my-bucket"
+SERVERS = {"public-data.md": "moto"}
+"""Pages that need another server: one with a bucket that anybody may read."""
 NOT_RUN = 2
 """How many blocks are only shown. Each says why in its page."""
 
@@ -27,7 +29,9 @@ def surroundings(
     monkeypatch.chdir(tmp_path)
     for variable in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_BUCKET", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(variable, raising=False)
-    server: S3Server = request.getfixturevalue("ministack")
+    server: S3Server = request.getfixturevalue(SERVERS.get(request.node.callspec.params["page"].name, "ministack"))
+    if server.name == "moto":
+        sentinel.fill(server)
     variables = {
         "AWS_ENDPOINT_URL": server.endpoint,
         "AWS_ALLOW_HTTP": "true",
