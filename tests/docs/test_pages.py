@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -42,3 +43,12 @@ def test_configs_are_usable_at_run_time() -> None:
 def test_lines_are_not_too_long(page: Path) -> None:
     long = [line for line in page.read_text().splitlines() if len(line) > 128 and not line.startswith(("|", "      "))]
     assert long == []
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = "\n".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
+    whole = ("cumulo.futures", "cumulo.transfer", "cumulo.runtime")
+    assert [module for module in whole if f"::: {module}\n" not in text] == []
+    named = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text))
+    public = {name for module in ("cumulo", "cumulo.store") for name in importlib.import_module(module).__all__}
+    assert public - named == {"__version__"}
