@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import cumulo as obs
-from cumulo._providers.presign import aws_signature, signed_url
+from cumulo._providers.presign import aws_signature, signed_urls
 from cumulo.exceptions import InvalidPathError, NotSupportedError, UnauthenticatedError
 from cumulo.store import HTTPStore, LocalStore, MemoryStore, S3Store
 from tests.faults import FaultServer
@@ -167,25 +168,33 @@ def test_the_example_of_the_reference() -> None:
     when = datetime(2013, 5, 24, tzinfo=timezone.utc).timestamp()
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
     signature = aws_signature("AKIAIOSFODNN7EXAMPLE", secret, "us-east-1", "s3", when)
-    url = signed_url(signature, "GET", "https://examplebucket.s3.amazonaws.com", "/test.txt", 86400, {})
+    (url,) = signed_urls(signature, "GET", "https://examplebucket.s3.amazonaws.com", ["/test.txt"], 86400, {})
     assert url.endswith("&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404")
 
 
+def same_second(ours: Callable[[], str], theirs: Callable[[], str]) -> tuple[str, str]:
+    """Both URLs, signed at one time."""
+    while True:
+        mine, other = ours(), theirs()
+        if query_of(mine)["X-Amz-Date"] == query_of(other)["X-Amz-Date"]:
+            return mine, other
+
+
 @pytest.mark.parametrize("options", [{}, {"session_token": "T/+="}])
-def test_it_is_what_botocore_makes(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_what_botocore_makes(options: dict[str, Any]) -> None:
     import boto3
     from botocore.config import Config
 
-    keys = {"access_key_id": "AK", "secret_access_key": "S"}
-    ours = S3Store("bucket", region="eu-west-1", **keys, **options).sign("GET", ODD, HOUR)
-    stamp = datetime.strptime(query_of(ours)["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
-    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: stamp)
+    store = S3Store("bucket", region="eu-west-1", access_key_id="AK", secret_access_key="S", **options)
     client = boto3.client(
         "s3", region_name="eu-west-1", aws_access_key_id="AK", aws_secret_access_key="S",
         aws_session_token=options.get("session_token"), endpoint_url="https://s3.eu-west-1.amazonaws.com",
         config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
     )  # fmt: skip
-    theirs = client.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": ODD}, 3600)
+    ours, theirs = same_second(
+        lambda: store.sign("GET", ODD, HOUR),
+        lambda: client.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": ODD}, 3600),
+    )
     client.close()
     assert ours.partition("?")[0] == theirs.partition("?")[0]
     assert query_of(ours) == query_of(theirs)
@@ -224,11 +233,8 @@ def test_obstore_signs_alike(method: Any) -> None:
         "region": "us-east-1", "access_key_id": "AK", "secret_access_key": "S", "session_token": "T/+=",
     }  # fmt: skip
     mine, theirs = S3Store("bucket", **options), obstore.store.S3Store("bucket", **options)
-    for _ in range(10):  # until both fall into one second
-        ours, other = query_of(mine.sign(method, "a b", HOUR)), query_of(obstore.sign(theirs, method, "a b", HOUR))
-        if ours["X-Amz-Date"] == other["X-Amz-Date"]:
-            break
-    assert ours == other
+    ours, other = same_second(lambda: mine.sign(method, "a b", HOUR), lambda: obstore.sign(theirs, method, "a b", HOUR))
+    assert query_of(ours) == query_of(other)
 
 
 @pytest.mark.parametrize(

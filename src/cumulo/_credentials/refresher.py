@@ -10,6 +10,7 @@ Rules:
 - New keys are asked for by the first request within the last tenth of their lifetime, five minutes at most; a
   provider's `refresh_threshold` (a timedelta) replaces that, up to half of the lifetime. Requests use the old keys
   meanwhile. When it fails and the old ones are still valid, they go on serving; the engine asks again in a second.
+- Who needs keys past the engine, as signed URLs do, gets them by `fresh_keys`: the same ones, by the same flight.
 - A source that has not answered within `ANSWER_TIMEOUT_S` has failed: waiting requests fail with that message. An async
   call is cancelled then; a thread can't be, so what it answers later is kept for the next request.
 """

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -43,14 +44,21 @@ class Signature(NamedTuple):
 def aws_signature(access_key_id: str, secret: str, region: str, service: str, now_s: float) -> Signature:
     """By an AWS secret key."""
     stamp, date = _moment(now_s)
-    key = f"AWS4{secret}".encode()
-    for part in (date, region, service, AWS.terminator):
-        key = hmac.digest(key, part.encode(), hashlib.sha256)
+    key = _aws_key(secret, date, region, service)
 
     def digits(text: bytes) -> str:
-        return hmac.digest(key, text, hashlib.sha256).hex()
+        return hmac.digest(key, text, "sha256").hex()
 
     return Signature(AWS, access_key_id, f"{date}/{region}/{service}/{AWS.terminator}", stamp, digits)
+
+
+@lru_cache(maxsize=16)
+def _aws_key(secret: str, date: str, region: str, service: str) -> bytes:
+    """The key of a day: URLs are signed by the thousand."""
+    key = f"AWS4{secret}".encode()
+    for part in (date, region, service, AWS.terminator):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 def google_signature(email: str, sign: Callable[[bytes], bytes], now_s: float) -> Signature:
@@ -63,40 +71,46 @@ def google_signature(email: str, sign: Callable[[bytes], bytes], now_s: float) -
     return Signature(GOOGLE, email, f"{date}/auto/storage/{GOOGLE.terminator}", stamp, digits)
 
 
-def signed_url(
-    signature: Signature, method: str, origin: str, path: str, expires_s: int, extra: Mapping[str, str]
-) -> str:
-    """The URL.
+def signed_urls(
+    signature: Signature, method: str, origin: str, paths: Iterable[str], expires_s: int, extra: Mapping[str, str]
+) -> list[str]:
+    """The URLs.
 
     Args:
         signature: who signs.
-        method: what may be done with it.
+        method: what may be done with them.
         origin: scheme and host, as clients will send it: `https://host[:port]`.
-        path: percent-encoded, with its leading slash.
-        expires_s: how long it is good.
+        paths: percent-encoded, with their leading slashes.
+        expires_s: how long they are good.
         extra: more parameters, which are signed too.
     """
-    dialect = signature.dialect
+    query, before, behind = _around(*signature[:4], origin.partition("//")[2], expires_s, tuple(extra.items()))
+    name = f"{signature.dialect.stem}Signature"
+    found: list[str] = []
+    for path in paths:
+        digest = hashlib.sha256(f"{method}\n{path}\n{behind}".encode()).hexdigest()
+        found.append(f"{origin}{path}?{query}&{name}={signature.sign((before + digest).encode())}")
+    return found
+
+
+@lru_cache(maxsize=16)
+def _around(
+    dialect: Dialect, who: str, scope: str, stamp: str, host: str, expires_s: int, extra: tuple[tuple[str, str], ...]
+) -> tuple[str, str, str]:
+    """What is the same for all URLs of a second: the query, and what is signed before and behind each path."""
+    stem, algorithm, _ = dialect
     parameters = {
-        f"{dialect.stem}Algorithm": dialect.algorithm,
-        f"{dialect.stem}Credential": f"{signature.who}/{signature.scope}",
-        f"{dialect.stem}Date": signature.stamp,
-        f"{dialect.stem}Expires": str(expires_s),
-        f"{dialect.stem}SignedHeaders": "host",
-        **extra,
+        f"{stem}Algorithm": algorithm,
+        f"{stem}Credential": f"{who}/{scope}",
+        f"{stem}Date": stamp,
+        f"{stem}Expires": str(expires_s),
+        f"{stem}SignedHeaders": "host",
+        **dict(extra),
     }
-    query = "&".join(f"{name}={value}" for name, value in sorted(map(_encoded, parameters.items())))
-    host = origin.partition("//")[2]
-    canonical = f"{method}\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
-    text = f"{dialect.algorithm}\n{signature.stamp}\n{signature.scope}\n{digest}"
-    return f"{origin}{path}?{query}&{dialect.stem}Signature={signature.sign(text.encode())}"
+    query = "&".join(f"{name}={quote(parameters[name], safe=_UNRESERVED)}" for name in sorted(parameters))
+    return query, f"{algorithm}\n{stamp}\n{scope}\n", f"{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
 
 
 def _moment(now_s: float) -> tuple[str, str]:
-    now = time.gmtime(now_s)
-    return time.strftime("%Y%m%dT%H%M%SZ", now), time.strftime("%Y%m%d", now)
-
-
-def _encoded(pair: tuple[str, str]) -> tuple[str, str]:
-    return quote(pair[0], safe=_UNRESERVED), quote(pair[1], safe=_UNRESERVED)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+    return stamp, stamp[:8]

@@ -54,7 +54,8 @@ class GoogleCredentialProvider(_Google):
         request: what google-auth sends its requests with; by default `google.auth.transport.requests.Request()`.
         refresh_threshold: how long before their end tokens are renewed.
 
-    Pickles hold the credentials if they were given; others are looked for where the pickle is opened.
+    Pickles hold the credentials if they were given, but not `request`; others are looked for where the pickle is
+    opened.
 
     Raises:
         MissingExtraError: google-auth is not installed.

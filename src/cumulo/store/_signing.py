@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Call, Plan
@@ -15,9 +15,12 @@ from ._native_store import NativeStore
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from cumulo._credentials.keys import Keys as SigningKeys
     from cumulo._operations.sign import HTTP_METHOD
     from cumulo._types import CallFuture
+
+
+SigningKeys: TypeAlias = "tuple[str, str, str | None]"
+"""Access key id, secret and token; other services' as `cumulo._credentials` has them."""
 
 
 class SigningStore(NativeStore):
@@ -85,18 +88,19 @@ class SigningStore(NativeStore):
 
     def _plan_signing_keys(self, static: SigningKeys | None) -> Plan[SigningKeys]:
         """What requests are signed with now: these, or what the source of this store's keys gives."""
-        from cumulo._credentials.keys import CredentialsError
-        from cumulo._credentials.refresher import fresh_keys
-
         source = self._use().source
         if source is None:
             raise self._cannot_sign("it sends anonymous requests (skip_signature): give it credentials")
         if static is not None:
             return static
+        from cumulo._credentials.keys import CredentialsError
+        from cumulo._credentials.refresher import fresh_keys
+
         try:
-            return (yield Call(fresh_keys, source))
+            keys = yield Call(fresh_keys, source)
         except CredentialsError as error:
             raise self._cannot_sign(f"no credentials: {error}") from error
+        return keys[:3]
 
     def _cannot_sign(self, why: str) -> UnauthenticatedError:
         return UnauthenticatedError(f"sign in {self!r}: {why}", operation="sign", store=repr(self))

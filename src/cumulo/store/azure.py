@@ -177,19 +177,19 @@ class AzureStore(SigningStore):
         now_s, endpoint = time(), self._endpoint
         permission = sign.permission_of(method)
         given = static_keys(self._settings) if self._provider_given is None else None
-        found = yield from self._plan_signing_keys(given)
+        found = yield from self._plan_signing_keys(given and given[:3])
         account, until_s = self._settings.account_name, now_s + expires_s
         grant = azure_sas.Grant(permission, azure_sas.moment(until_s), endpoint.tls)
-        if found.access_key_id == "?":
+        if found[0] == "?":
             raise self._never_signs("a shared access signature can't sign: give the account's key or a token")
-        if found.access_key_id == "-":
+        if found[0] == "-":
             sign.lifetime_s(timedelta(seconds=expires_s), sign.WEEK_S)
             about = keys[0] if len(keys) == 1 else f"{len(keys)} paths"
             request = azure_sas.delegation_key_request(self, self._use().client, about, now_s, until_s)
             yield request
             query = azure_sas.by_delegation_key(azure_sas.delegation_key_of(request), account, grant)
         else:
-            query = azure_sas.by_account_key(found.secret_access_key, account, grant)
+            query = azure_sas.by_account_key(found[1], account, grant)
         container = endpoint.base[:-1].rpartition(b"/")[2] + b"/"
         blobs = [encode_path(container, key).decode() for key in keys]
         root = endpoint.url.removesuffix(container.decode())

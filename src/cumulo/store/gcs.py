@@ -20,7 +20,7 @@ from cumulo._native import Credentials, encode_path
 from cumulo._operations.get import header_value
 from cumulo._providers.gcs import GCSProvider, client_headers
 from cumulo._providers.native_client import make_client
-from cumulo._providers.presign import google_signature, signed_url
+from cumulo._providers.presign import google_signature, signed_urls
 from cumulo.exceptions import NotSupportedError, PreconditionError
 
 from ._local_conditions import failed
@@ -172,7 +172,7 @@ class GCSStore(SigningStore):
 
         def make(signer: GoogleSigner) -> list[str]:
             signature = google_signature(signer.email, signer.sign, time())
-            return [signed_url(signature, method, origin, path, expires_s, extra) for path in paths]
+            return signed_urls(signature, method, origin, paths, expires_s, extra)
 
         try:
             signer = yield from self._plan_signer()
@@ -203,21 +203,20 @@ class GCSStore(SigningStore):
 
     def _plan_signer_of_token(self) -> Plan[GoogleSigner]:
         from cumulo._credentials import google_signing as signing
-        from cumulo._credentials.keys import Keys as SigningKeys
 
         provider = self._provider_given
         credentials = getattr(provider, "credentials", None)
         if credentials is not None and not self._settings.skip_signature:
             return (yield Call(signing.signer_of_credentials, credentials))
         given = self._settings.bearer_token if provider is None else None
-        keys = yield from self._plan_signing_keys(None if given is None else SigningKeys("-", "-", given))
+        keys = yield from self._plan_signing_keys(None if given is None else ("-", "-", given))
         email = getattr(provider, "service_account_email", None)
         if not email:
             raise self._never_signs(
                 "a token alone doesn't say whose it is: give service_account, application_credentials, or a "
                 "credential_provider with the attribute service_account_email"
             )
-        return (yield Call(signing.signer_of_token, keys.session_token, email))
+        return (yield Call(signing.signer_of_token, keys[2], email))
 
     # -- what differs from other stores
 

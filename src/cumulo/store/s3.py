@@ -11,7 +11,7 @@ from cumulo._drivers.effects import Call, Plan
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, encode_path
 from cumulo._providers.native_client import make_client
-from cumulo._providers.presign import aws_signature, signed_url
+from cumulo._providers.presign import aws_signature, signed_urls
 from cumulo._providers.s3 import S3Provider
 from cumulo.exceptions import NotSupportedError
 
@@ -168,21 +168,19 @@ class S3Store(SigningStore):
         return source_for(self._settings, self._provider_given)
 
     def _plan_urls(self, method: str, keys: list[str], expires_s: int) -> Plan[list[str]]:
-        from cumulo._credentials.keys import Keys as SigningKeys
-
         express = self._endpoint.service == "s3express"
         given = self._settings.static_keys() if self._provider_given is None and not express else None
-        found = yield from self._plan_signing_keys(None if given is None else SigningKeys(*given))
+        who, secret, token = (yield from self._plan_signing_keys(given))[:3]
         if self._region_unknown:
             yield from self._plan_region()
         endpoint = self._endpoint
-        signature = aws_signature(found[0], found[1], endpoint.region, endpoint.service, time())
+        signature = aws_signature(who, secret, endpoint.region, endpoint.service, time())
         extra = {"x-amz-request-payer": "requester"} if self._settings.request_payer else {}
-        if found.session_token is not None:
-            extra["X-Amz-S3session-Token" if express else "X-Amz-Security-Token"] = found.session_token
+        if token is not None:
+            extra["X-Amz-S3session-Token" if express else "X-Amz-Security-Token"] = token
         origin = f"{endpoint.scheme}://{endpoint.host_header}"
         paths = (encode_path(endpoint.base, key).decode() for key in keys)
-        return [signed_url(signature, method, origin, path, expires_s, extra) for path in paths]
+        return signed_urls(signature, method, origin, paths, expires_s, extra)
 
     def _check_put(self, plan: PutPlan) -> None:
         if (plan.create or plan.if_match) and self._settings.conditional_put == "disabled":
