@@ -16,3 +16,5 @@ MANY_CONCURRENCY: Final = 64
 """Objects of `get_many` and `put_many` under way at a time."""
 READ_BUFFER = 1024 * 1024
 WRITE_BUFFER = 10 * 1024 * 1024
+DELETE_CONCURRENCY: Final = 10
+"""Requests of `delete_prefix` under way at a time."""

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import timedelta
 
-    from ._many import Content, FutureStream, GetItem, PutItem
+    from ._many import Content, FutureStream, GetItem, OnError, PutItem
     from ._native import Bytes
+    from ._operations.delete_prefix import DeletedPrefix
     from ._operations.sign import HTTP_METHOD
     from ._result import GetResult
     from ._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "copy",
     "delete",
+    "delete_prefix",
     "download",
     "get",
     "get_many",
@@ -151,6 +153,21 @@ def put_many(
 def delete(store: ObjectStoreMethods, paths: str | Sequence[str]) -> Future[None]:
     """`delete` of the store."""
     return store.futures.delete(paths)
+
+
+def delete_prefix(
+    store: ObjectStoreMethods,
+    prefix: str,
+    *,
+    substring: bool = False,
+    everything: bool = False,
+    max_concurrency: int = _defaults.DELETE_CONCURRENCY,
+    errors: OnError = "raise",
+) -> Future[DeletedPrefix]:
+    """`delete_prefix` of the store."""
+    return store.futures.delete_prefix(
+        prefix, substring=substring, everything=everything, max_concurrency=max_concurrency, errors=errors
+    )
 
 
 def copy(store: ObjectStoreMethods, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:

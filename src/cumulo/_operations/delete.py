@@ -37,10 +37,10 @@ def delete(provider: Objects, paths: str | Sequence[str]) -> Plan[None]:
             if not request.in_doubt:  # else an earlier attempt of ours, whose answer was lost, has deleted it
                 raise
         return
-    yield from _run_all(provider, _batches(provider, wanted))
+    yield from _run_all(provider, batches(provider, wanted))
 
 
-def _batches(provider: Objects, paths: list[str]) -> list[list[str] | str]:
+def batches(provider: Objects, paths: list[str]) -> list[list[str] | str]:
     """What goes into a request each: several paths, or one alone."""
     size = provider.bulk_delete_keys
     bulk = [path for path in paths if size and provider.can_bulk_delete(path)]
@@ -88,4 +88,9 @@ def _take(provider: Objects, request: Request, *, is_bulk: bool) -> Sequence[str
         if not request.in_doubt:
             raise
         return ()
-    return provider.check_bulk_deleted(request) if is_bulk else ()
+    if not is_bulk:
+        return ()
+    again, failed = provider.bulk_deleted(request)
+    if failed:
+        raise failed[0]
+    return again

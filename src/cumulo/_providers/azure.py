@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cumulo._config import AzureSettings
     from cumulo._keys import Keys
     from cumulo._types import Attributes, ObjectMeta, PutResult
+    from cumulo.exceptions import BaseError
 
 MIB = 1024 * 1024
 API_VERSION = "2026-02-06"
@@ -214,15 +215,16 @@ class AzureProvider:
         return self._container_request(context, "POST", "restype=container&comp=batch", body=body,
                                        headers=[("Content-Type", content_type)])  # fmt: skip
 
-    def check_bulk_deleted(self, request: Request) -> Sequence[str]:
+    def bulk_deleted(self, request: Request) -> tuple[Sequence[str], Sequence[BaseError]]:
         context: BatchContext = request.context
         busy: list[str] = []
+        failed: list[BaseError] = []
         for path, (status, code, message) in answers_of(request, context.paths):
             if status in (429, 500, 503):
                 busy.append(path)
             elif status >= 300 and not (status == 404 and request.in_doubt):  # else an earlier attempt has deleted it
-                raise of_document(request, Context(self.store, "delete", path), code, message, status)
-        return busy
+                failed.append(of_document(request, Context(self.store, "delete", path), code, message, status))
+        return busy, failed
 
     def list(
         self, prefix: str, *, token: str | None, offset: str | None, delimiter: bool, page_size: int | None = None

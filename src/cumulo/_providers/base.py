@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cumulo._native import Columns, Request
     from cumulo._operations.get import Wanted
     from cumulo._types import Attributes, ObjectMeta, PutResult
+    from cumulo.exceptions import BaseError
 
     from .s3_bulk import S3Bulk
 
@@ -96,8 +97,8 @@ class Objects(Protocol):
     def delete(self, path: str) -> Request: ...
     def can_bulk_delete(self, path: str) -> bool: ...
     def bulk_delete(self, paths: Sequence[str]) -> Request: ...
-    def check_bulk_deleted(self, request: Request) -> Sequence[str]:
-        """Raises for what could not be deleted. What the server was too busy for comes back, for single deletes."""
+    def bulk_deleted(self, request: Request) -> tuple[Sequence[str], Sequence[BaseError]]:
+        """What the server was too busy for, for single deletes; and an error for each that could not be deleted."""
         ...
 
 

@@ -21,13 +21,14 @@ from cumulo._native import Client, Request, combine_digests
 from cumulo.exceptions import NotSupportedError
 
 from .base import FilePart, Provider, PutPlan
-from .gcs_batch import Answer, batch_body, read_batch
+from .gcs_batch import batch_body, read_batch
 from .xml_api import MIB, Part, XmlProvider, complete_xml
 
 if TYPE_CHECKING:
     from cumulo._config import GCSEndpoint
     from cumulo._keys import Keys
     from cumulo._operations.get import Wanted
+    from cumulo.exceptions import BaseError
 
     from .s3_bulk import S3Bulk
 
@@ -181,25 +182,22 @@ class GCSProvider(XmlProvider):
         headers = [*self._payer, ("Content-Type", content_type)]
         return Request(self._client, "POST", self._endpoint.batch, headers, context=context, body=body)
 
-    def check_bulk_deleted(self, request: Request) -> Sequence[str]:
-        """What the server was too busy for is given back, to be asked for again."""
+    def bulk_deleted(self, request: Request) -> tuple[Sequence[str], Sequence[BaseError]]:
         context: _BatchContext = request.context
         answers = read_batch(bytes(request.take_body()), request.response[1].get("content-type", ""))
         if answers is None or len(answers) != len(context.paths):
             raise self._bad_answer(request, "what was deleted")
         again: list[str] = []
-        failed: list[tuple[str, Answer]] = []
+        failed: list[BaseError] = []
         for path, answer in zip(context.paths, answers, strict=True):
             if answer.status in _RETRIED:
                 again.append(path)
             elif answer.status == 404 and request.in_doubt:
                 continue  # an earlier attempt, whose answer was lost, deleted it
             elif answer.status >= 400:
-                failed.append((path, answer))
-        for path, answer in failed:
-            about = Context(self._store, "delete", path)
-            raise of_document(request, about, answer.code, answer.message, answer.status)
-        return again
+                about = Context(self._store, "delete", path)
+                failed.append(of_document(request, about, answer.code, answer.message, answer.status))
+        return again, failed
 
     # -- copying: rewrites, of which a large one takes several requests
 

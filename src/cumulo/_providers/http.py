@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cumulo._operations.get import Wanted
     from cumulo._redirected import Redirected
     from cumulo._types import Attributes, ObjectMeta, PutResult
+    from cumulo.exceptions import BaseError
 
     from .base import FilePart, PutPlan
     from .s3_bulk import S3Bulk
@@ -196,7 +197,7 @@ class HTTPProvider:
     def bulk_delete(self, paths: Sequence[str]) -> Request:
         raise NotImplementedError  # never called: there are no bulk deletes
 
-    def check_bulk_deleted(self, request: Request) -> Sequence[str]:
+    def bulk_deleted(self, request: Request) -> tuple[Sequence[str], Sequence[BaseError]]:
         raise NotImplementedError
 
     def transfer(self, operation: str, method: str, source: str, target: str, *, overwrite: bool) -> Request:

@@ -24,8 +24,11 @@ from .xml_api import MIB, Part, XmlProvider, complete_xml, xml_text
 if TYPE_CHECKING:
     from cumulo._config import S3Settings
     from cumulo._keys import Keys
+    from cumulo.exceptions import BaseError
 
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_MOST_ERRORS_BYTES = 16 << 20
+"""The longest answer to a bulk delete: an error for each of 1000 keys of up to 1024 bytes."""
 _CHECKSUM_HEADERS = {"CRC64NVME": "x-amz-checksum-crc64nvme", "CRC32C": "x-amz-checksum-crc32c",
                      "SHA256": "x-amz-checksum-sha256"}  # fmt: skip
 
@@ -261,27 +264,25 @@ class S3Provider(XmlProvider):
         if "CopyObjectResult/ETag" not in dict(self._fields(request)):
             raise self._bad_answer(request, "an ETag")
 
-    def check_bulk_deleted(self, request: Request) -> Sequence[str]:
-        error: dict[str, str] = {}
-        fields = self._fields(request)
+    def bulk_deleted(self, request: Request) -> tuple[Sequence[str], Sequence[BaseError]]:
+        fields = self._fields(request, limit_bytes=_MOST_ERRORS_BYTES)
         if not all(name.startswith("DeleteResult") for name, _ in fields):
             raise self._bad_answer(request, "what was deleted")
-        for name, text in [*fields, ("DeleteResult/Error/Key", "")]:
+        found: list[dict[str, str]] = [{}]
+        for name, text in fields:
             if not name.startswith("DeleteResult/Error/"):
                 continue
             field = name.rpartition("/")[2]
-            if field in error:  # the next error begins: this one is whole
-                self._raise_delete_error(error, request)
-                error = {}
-            error[field] = text
-        return ()
+            if field in found[-1]:  # the next error begins: this one is whole
+                found.append({})
+            found[-1][field] = text
+        return (), [
+            self._delete_error(each, request) for each in found if each.get("Code", "") not in ("", "NoSuchKey")
+        ]
 
-    def _raise_delete_error(self, error: dict[str, str], request: Request) -> None:
-        code = error.get("Code", "")
-        if code in ("", "NoSuchKey"):
-            return
+    def _delete_error(self, error: dict[str, str], request: Request) -> BaseError:
         path = error.get("Key", "").removeprefix(self._keys.strip)
-        raise of_document(request, Context(self._store, "delete", path), code, error.get("Message", ""))
+        return of_document(request, Context(self._store, "delete", path), error["Code"], error.get("Message", ""))
 
 
 def _version(version: str | None) -> str:

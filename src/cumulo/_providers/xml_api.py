@@ -205,11 +205,11 @@ class XmlProvider:
         except (KeyError, ValueError, TypeError):
             return None
 
-    def _fields(self, request: Request) -> list[tuple[str, str]]:
+    def _fields(self, request: Request, limit_bytes: int = 1 << 20) -> list[tuple[str, str]]:
         """The fields of a small document. An error, or what is no XML, in a 200 is raised."""
         body = request.take_body()
         try:
-            fields = xml_fields(body)
+            fields = xml_fields(body, limit_bytes)
         except ValueError as error:
             raise self._bad_answer(request, f"a readable body ({error})") from error
         found = dict(fields)

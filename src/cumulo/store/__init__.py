@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         S3CredentialProvider,
     )
     from cumulo._many import FutureStream, GetItem, ManyStream, PutItem
+    from cumulo._operations.delete_prefix import DeletedPrefix
 
     from ._base import ObjectStoreMethods
     from ._every import ObjectStore
@@ -45,6 +46,7 @@ __all__ = [
     "AzureStore",
     "BackoffConfig",
     "ClientConfig",
+    "DeletedPrefix",
     "FutureStream",
     "GCSConfig",
     "GCSCredential",
@@ -79,6 +81,7 @@ _HOMES = {
     "AzureStore": "cumulo.store.azure",
     "BackoffConfig": "cumulo._config",
     "ClientConfig": "cumulo._config",
+    "DeletedPrefix": "cumulo._operations.delete_prefix",
     "FutureStream": "cumulo._many",
     "GCSConfig": "cumulo._config",
     "GCSCredential": "cumulo._config",

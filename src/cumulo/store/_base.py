@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from cumulo._many import Content
     from cumulo._native import Bytes
+    from cumulo._operations.delete_prefix import DeletedPrefix
     from cumulo._types import (
         Attributes,
         Buffer,
@@ -45,6 +46,8 @@ class ObjectStoreMethods:
 
     _keeps_tags = False
     """Whether objects here can have tags."""
+    _raw_keys = False
+    """Whether a prefix is taken as it stands."""
 
     # -- plans, by each store class
 
@@ -124,6 +127,11 @@ class ObjectStoreMethods:
 
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
         raise NotImplementedError
+
+    def _plan_delete_prefix(self, pages: Any, most: int) -> Plan[DeletedPrefix]:
+        from cumulo._operations import delete_prefix
+
+        return delete_prefix.one_by_one(pages, self._plan_delete)
 
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
         raise NotImplementedError
@@ -565,6 +573,58 @@ class ObjectStoreMethods:
     def delete_async(self, paths: str | Sequence[str]) -> CallFuture[None]:
         """`delete`, awaited."""
         return run_async(self._plan_delete(paths))
+
+    def delete_prefix(
+        self,
+        prefix: str,
+        *,
+        substring: bool = False,
+        everything: bool = False,
+        max_concurrency: int = _defaults.DELETE_CONCURRENCY,
+        errors: OnError = "raise",
+    ) -> DeletedPrefix:
+        """Delete all objects below a prefix: listed a page at a time, deleted with bulk requests where there are any.
+
+        What is written meanwhile may be deleted or not. Where the bucket keeps versions, they are left alone: the
+        objects get delete markers. Directories of local disks and WebDAV collections stay.
+
+        Args:
+            prefix: whole path segments, as for `list`.
+            substring: the prefix may end anywhere.
+            everything: has to be True for an empty prefix, which is all of the store, and only for that.
+            max_concurrency: how many requests that delete are under way at a time (where they are requests).
+            errors: objects that can't be deleted don't keep the rest from it. Then "raise" raises the first error;
+                "return" leaves them to `DeletedPrefix.errors`. A listing or a whole bulk request that fails is raised
+                at once in any case.
+
+        Raises:
+            ValueError: `everything` is missing, or wrong.
+        """
+        return sync.run(self._delete_prefix_plan(prefix, substring, everything, max_concurrency, errors))
+
+    def delete_prefix_async(
+        self,
+        prefix: str,
+        *,
+        substring: bool = False,
+        everything: bool = False,
+        max_concurrency: int = _defaults.DELETE_CONCURRENCY,
+        errors: OnError = "raise",
+    ) -> CallFuture[DeletedPrefix]:
+        """`delete_prefix`, awaited."""
+        return run_async(self._delete_prefix_plan(prefix, substring, everything, max_concurrency, errors))
+
+    def _delete_prefix_plan(
+        self, prefix: str, substring: bool, everything: bool, max_concurrency: int, errors: OnError
+    ) -> Plan[DeletedPrefix]:
+        from cumulo._operations import delete_prefix
+
+        delete_prefix.check_prefix(prefix, raw=self._raw_keys, everything=everything)
+        if errors not in ("raise", "return"):
+            raise ValueError(f"errors must be 'raise' or 'return', not {errors!r}")
+        most = check_max_concurrency(max_concurrency)
+        plan = self._plan_delete_prefix(self._pages(Scope(prefix, substring=substring)), most)
+        return delete_prefix.told(plan, prefix, errors)
 
     def copy(self, from_: str, to: str, *, overwrite: bool = True) -> None:
         """Copy inside the store, without the content passing through here.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from cumulo import _defaults, _many
 from cumulo._drivers import run_in_background
 from cumulo._drivers.effects import Plan
-from cumulo._many import FutureStream, GetItem, PutItem
+from cumulo._many import FutureStream, GetItem, OnError, PutItem
 from cumulo._operations import many, ranges
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cumulo._many import Content
     from cumulo._native import Bytes
+    from cumulo._operations.delete_prefix import DeletedPrefix
     from cumulo._operations.sign import HTTP_METHOD
     from cumulo._result import GetResult
     from cumulo._types import Attributes, Buffer, GetOptions, ListResult, ObjectMeta, PutMode, PutResult, PutSource
@@ -171,6 +172,19 @@ class StoreFutures:
     def delete(self, paths: str | Sequence[str]) -> Future[None]:
         """`ObjectStoreMethods.delete`."""
         return run_in_background(self._store._plan_delete(paths))
+
+    def delete_prefix(
+        self,
+        prefix: str,
+        *,
+        substring: bool = False,
+        everything: bool = False,
+        max_concurrency: int = _defaults.DELETE_CONCURRENCY,
+        errors: OnError = "raise",
+    ) -> Future[DeletedPrefix]:
+        """`ObjectStoreMethods.delete_prefix`."""
+        plan = self._store._delete_prefix_plan(prefix, substring, everything, max_concurrency, errors)
+        return run_in_background(plan)
 
     def copy(self, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
         """`ObjectStoreMethods.copy`."""

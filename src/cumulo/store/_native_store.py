@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from cumulo._config import ClientSettings, RetrySettings
     from cumulo._native import Bytes
+    from cumulo._operations.delete_prefix import DeletedPrefix
     from cumulo._providers.base import Provider, PutPlan
     from cumulo._types import Buffer, CallFuture, GetOptions, ObjectMeta, PutResult, PutSource
 
@@ -219,6 +220,16 @@ class NativeStore(ObjectStoreMethods):
         for path in delete.paths_of(paths):
             self._keys.key(path)
         return delete.delete(self._use().provider, paths)
+
+    @when_ready
+    def _plan_delete_prefix(self, pages: Any, most: int) -> Plan[DeletedPrefix]:
+        from cumulo._operations.delete_prefix import Deletion
+
+        return Deletion(self._use().provider, most).run(pages)
+
+    @property
+    def _raw_keys(self) -> bool:
+        return self._keys.raw
 
     @when_ready
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:

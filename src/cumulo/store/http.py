@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cumulo._config import ClientConfig, ClientSettings, RetryConfig
     from cumulo._drivers.effects import Plan
     from cumulo._native import Bytes, Client, Credentials
+    from cumulo._operations.delete_prefix import DeletedPrefix
     from cumulo._operations.list import Scope
     from cumulo._operations.target import FileTarget
     from cumulo._providers.base import PutPlan
@@ -223,6 +224,9 @@ class HTTPStore(NativeStore):
         for path in delete.paths_of(paths):
             self._keys.key(path)
         return followed(self._web, lambda at: delete.delete(at, paths))
+
+    def _plan_delete_prefix(self, pages: Any, most: int) -> Plan[DeletedPrefix]:
+        return ObjectStoreMethods._plan_delete_prefix(self, pages, most)  # redirects are followed there
 
     def _kept(self, attributes: Attributes) -> Attributes:
         return kept(attributes)
