@@ -17,6 +17,7 @@ from .faults import FaultServer
 from .servers.fixtures import (  # noqa: F401 - importing a fixture is what makes it known
     azurite,
     azurite_tls,
+    choose_servers,
     gcs,
     gcs_emulator,
     mark_server_tests,
@@ -35,7 +36,12 @@ _failed = pytest.StashKey[bool]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the servers' own mark known."""
-    config.addinivalue_line("markers", "needs(*features): skip on real servers that lack one of them")
+    config.addinivalue_line("markers", "needs(*features): not on real servers that lack one of them")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give tests of real servers those they can run on."""
+    choose_servers(metafunc)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from cumulo.exceptions import BaseError
 from cumulo.store import S3Store
 from tests.faults import FaultServer, Object, Request, Response, Trickle
 
-from .support import MIB, PATH
+from .support import MIB, PATH, interrupt_when
 
 DATA = os.urandom(6 * MIB)
 SLOW = Trickle(4096, 0.001)
@@ -54,10 +54,34 @@ def test_nothing_is_written_after_a_cancel(fault_server: FaultServer, faulty: S3
     asyncio.run(asyncio.wait_for(_cancelled(start, target), 60))
 
 
-def test_nothing_is_written_after_a_future_is_cancelled(fault_server: FaultServer, faulty: S3Store) -> None:
+VERBS: dict[str, Callable[[Any, bytearray], Any]] = {
+    "get_into": lambda calls, target: calls.get_into("key", target, part_size=MIB),
+    "get_range_into": lambda calls, target: calls.get_range_into("key", target, start=0),
+    "get_ranges_into": lambda calls, target: calls.get_ranges_into("key", [target], starts=[0]),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nothing_is_written_after_ctrl_c(fault_server: FaultServer, faulty: S3Store, verb: str) -> None:
     fault_server.script(PATH, _slow(Object(DATA)))
     target = bytearray(len(DATA))
-    future = faulty.futures.get_into("key", target, part_size=MIB)
+    thread = interrupt_when(lambda: any(target[::1009]))
+    with pytest.raises(KeyboardInterrupt):
+        VERBS[verb](faulty, target)
+    after = bytes(target)
+    target += b"free"
+    del target[len(after) :]
+    thread.join()
+    time.sleep(0.3)
+    assert any(after)
+    assert target == after
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nothing_is_written_after_a_future_is_cancelled(fault_server: FaultServer, faulty: S3Store, verb: str) -> None:
+    fault_server.script(PATH, _slow(Object(DATA)))
+    target = bytearray(len(DATA))
+    future = VERBS[verb](faulty.futures, target)
     while not any(target):
         time.sleep(0.01)
     assert future.cancel()

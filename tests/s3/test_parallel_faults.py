@@ -63,9 +63,31 @@ def test_the_checksum_of_the_whole_holds_for_parts_of_any_size(
 
 @consume
 def test_a_checksum_that_parts_cannot_have(fault_server: FaultServer, faulty: S3Store, consume: Consume) -> None:
-    """SHA-256 of a whole does not follow from its parts'."""
-    fault_server.script(PATH, Object(DATA, checksums=["sha256"]))
-    assert consume(faulty, part_size=MIB) == DATA
+    """A SHA-256 or MD5 of a whole does not follow from its parts': one request verifies it, parts can't."""
+    obj = Object(DATA, checksums=["sha256", "md5"])
+    fault_server.script(PATH, obj)
+    assert consume(faulty, part_size=MIB) == consume(faulty, max_concurrency=1) == DATA
+    fault_server.script(PATH, Faulty(obj, Flip(3 * MIB)))
+    with pytest.raises(ChecksumError):
+        consume(faulty, max_concurrency=1)
+
+
+@consume
+@pytest.mark.parametrize("also", ["same", "other"])
+def test_a_server_that_stops_serving_ranges(
+    fault_server: FaultServer, faulty: S3Store, consume: Consume, also: str
+) -> None:
+    """It has shown that it does, and the first request is gone: all of the object in place of a part is an error."""
+    obj = Object(DATA)
+    whole = Object(DATA, ranges="ignored") if also == "same" else Object(DATA[::-1], ranges="ignored")
+
+    def step(request: Request) -> Response:
+        wanted = request.header("range") or ""
+        return whole(request).but(status=200) if f"={4 * MIB}-" in wanted else obj(request)
+
+    fault_server.script(PATH, step)
+    with pytest.raises(BaseError, match="key"):
+        consume(faulty, part_size=MIB, max_concurrency=2)
 
 
 @pytest.mark.parametrize("most", [1, 4])

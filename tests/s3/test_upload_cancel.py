@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
 import uvloop
 
+from cumulo._drivers import sync
 from cumulo.store import MemoryStore, S3Store
 from tests.faults import FaultServer, Faulty, Object, Response, Stall, Upload
 
@@ -115,6 +117,33 @@ def test_ctrl_c(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb
     releasing.join()
     assert upload.aborted, "before the call has ended"
     _assert_taken_back(fault_server, upload)
+
+
+@pytest.mark.parametrize("skipped", range(24))
+def test_ctrl_c_between_any_two_lines_of_the_driver(fault_server: FaultServer, faulty: S3Store, skipped: int) -> None:
+    """Once the server has an upload; a signal's handler runs between two instructions, whichever they are."""
+    upload, left = Upload(), skipped
+    fault_server.script(PATH, upload)
+
+    def on_event(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != sync.__file__:
+            return None
+        if event == "line" and upload.parts:
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        return on_event
+
+    before = sys.gettrace()
+    sys.settrace(on_event)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            faulty.put("key", (bytes(MIB) for _ in range(30)))
+    finally:
+        sys.settrace(before)
+    assert upload.parts == {}
+    assert len(upload.aborted) == 1
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])

@@ -2,7 +2,7 @@
 
 `Feature` names what servers of this kind get wrong or leave out; each server's module lists what
 its own lacks, as measured. A test that needs a feature says `@pytest.mark.needs("put_if_match")`
-and is skipped on servers without it.
+and is not run on servers without it.
 """
 
 from __future__ import annotations

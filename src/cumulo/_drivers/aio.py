@@ -83,7 +83,7 @@ class _LoopHost:
         if hasattr(source, "__anext__"):
             self._pulling = self._loop.create_task(_next_of(source))
         else:
-            self._pulling = self._loop.run_in_executor(pool.executor(), next, source, END)
+            self._pulling = self._loop.run_in_executor(pool.for_callers(), next, source, END)
         self._when_done(self._pulling, done)
 
     def stop_pulling(self) -> None:
@@ -99,7 +99,7 @@ class _LoopHost:
         if hasattr(source, "aclose"):
             await source.aclose()
         else:
-            await self._loop.run_in_executor(pool.executor(), source.close)
+            await self._loop.run_in_executor(pool.for_callers(), source.close)
 
     def heir(self) -> Heir:
         return background.heir(self._close_from_afar)

@@ -11,7 +11,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
@@ -165,17 +165,19 @@ class _BackgroundHost:
             self._future.set_exception(error)
 
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
-        self._submit(function, arguments, done)
+        self._submit(pool.executor(), function, arguments, done)
 
-    def _submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> Future[Any]:
-        inner = pool.executor().submit(function, *arguments)
+    def _submit(
+        self, executor: Executor, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done
+    ) -> Future[Any]:
+        inner = executor.submit(function, *arguments)
         inner.add_done_callback(lambda f: self._dispatcher.post(lambda: _tell(f, done)))
         return inner
 
     def pull(self, source: Any, done: Done) -> None:
         if not hasattr(source, "__next__"):
             raise TypeError("an async iterator needs an async call, such as put_async")
-        self._pulling = self._submit(next, (source, END), done)
+        self._pulling = self._submit(pool.for_callers(), next, (source, END), done)
 
     def stop_pulling(self) -> None:
         pass  # a thread can't be stopped
@@ -184,7 +186,7 @@ class _BackgroundHost:
         if not hasattr(source, "close"):  # an async iterator, of which nothing was taken
             done(None, None)
         elif self._pulling is None or self._pulling.done():
-            self.call(source.close, (), done)
+            self._submit(pool.for_callers(), source.close, (), done)
         else:  # the call was cancelled, and does not wait for what may take long
             self._pulling.add_done_callback(lambda _: _close_quietly(source))
             done(None, None)

@@ -187,5 +187,16 @@ class Receive:
         self.wait = wait
 
 
+def told(error: BaseException) -> BaseException:
+    """What is thrown into a plan for an error: `GeneratorExit`, from code of the caller's, would say that the plan is
+    dropped, and leave no time to clean up.
+    """
+    if not isinstance(error, GeneratorExit):
+        return error
+    said = RuntimeError("an iterator or a file raised GeneratorExit")
+    said.__cause__ = error
+    return said
+
+
 Effect: TypeAlias = "Request | Start | Until | Unbroken | Pull | Close | Call | Begin | Receive"
 Plan: TypeAlias = Generator[Any, Any, T]

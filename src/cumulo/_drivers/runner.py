@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from cumulo._native import Queue, Request
 
-from .effects import Begin, Call, Close, Plan, Pull, Receive, Start, Unbroken, Until
+from .effects import Begin, Call, Close, Plan, Pull, Receive, Start, Unbroken, Until, told
 
 
 class Host(Protocol):
@@ -88,7 +88,7 @@ class Runner:
     def _step(self, value: Any, error: BaseException | None) -> None:
         while True:
             try:
-                effect = self._plan.throw(error) if error is not None else self._plan.send(value)
+                effect = self._plan.throw(told(error)) if error is not None else self._plan.send(value)
             except StopIteration as stop:
                 self._host.resolve(stop.value)
                 return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cumulo._native import Request, thread_queue
 
-from .effects import END, Begin, Call, Close, Mailbox, Plan, Pull, Receive, Start, Unbroken, Until
+from .effects import END, Begin, Call, Close, Mailbox, Plan, Pull, Receive, Start, Unbroken, Until, told
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -25,12 +25,21 @@ _AFTER_CTRL_C_S = 1.0
 def run(plan: Plan[T]) -> T:
     """The plan's result; raises what it raises."""
     try:
-        effect = next(plan)
+        return _drive(plan, None)
+    except BaseException as error:
+        if getattr(plan, "gi_frame", None) is None:  # it has ended
+            raise
+        return _drive(plan, error)  # Ctrl-C between two effects: the plan cleans up, as after one within
+
+
+def _drive(plan: Plan[T], error: BaseException | None) -> T:
+    try:
+        effect = next(plan) if error is None else plan.throw(told(error))
         while True:
             try:
                 outcome = _perform(effect)
-            except BaseException as error:  # Ctrl-C too: the plan cleans up and raises it again
-                effect = plan.throw(error)
+            except BaseException as failure:  # Ctrl-C too: the plan cleans up and raises it again
+                effect = plan.throw(told(failure))
             else:
                 effect = plan.send(outcome)
     except StopIteration as stop:

@@ -208,9 +208,17 @@ class _PullReads:
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self._length = 0
 
     def __call__(self, length: int) -> Any:
-        return Call(self._file.read, length)
+        self._length = length
+        return Pull(self)
+
+    def __next__(self) -> Any:
+        try:
+            return self._file.read(self._length)
+        except StopIteration as error:  # it would pass for the end of the content
+            raise RuntimeError("the file's read raised StopIteration") from error
 
     def give_up(self) -> Plan[None]:
         yield from ()  # the file is the caller's

@@ -179,6 +179,9 @@ class ObjectStoreMethods:
         parallel: pinned by its ETag, in order for a stream, each straight to its place otherwise. A server that gives
         no strong ETag or serves no ranges is read by the one request.
 
+        A checksum of the whole that the server sends is verified. Parts can show a CRC of it (CRC64NVME, CRC32C,
+        CRC32), but no SHA-256, SHA-1 or MD5: those are verified where there is one request.
+
         Args:
             path: the object.
             options: conditions, a range, a version.
