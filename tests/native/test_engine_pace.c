@@ -221,7 +221,7 @@ static void test_order(void) {
         furthest = off > furthest ? off : furthest;
     }
     CHECK(furthest <= 150); /* the window comes to 28, and who has a turn may still need a connection */
-    CHECK_EQ(atomic_load(&order[0]), 0);
+    CHECK(atomic_load(&order[0]) < 28);
     cml_client_release(client);
 }
 
