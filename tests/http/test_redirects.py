@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cumulo.exceptions import BaseError, GenericError, NotFoundError
+from cumulo.exceptions import BaseError, GenericError, NotFoundError, ObjectChangedError, PermissionDeniedError
 from cumulo.store import HTTPStore
 from tests.faults import FaultServer, Object, Request, Response
 
@@ -196,3 +197,70 @@ def test_a_signature_that_is_made_for_each_redirect(fault_server: FaultServer, w
     for _ in range(3):
         assert web.get_range("key", start=0, length=10) == DATA[:10]
     assert [request.query["n"] for request in fault_server.seen("/signed")] == ["0", "1", "2"]
+
+
+# -- signed URLs that expire while an object is read
+
+
+class _Signer:
+    """`/data/key` redirects to a URL that is signed anew each time; each serves so many GETs and is then refused."""
+
+    def __init__(self, server: FaultServer, data: bytes, gets: int, status: int = 403) -> None:
+        self.object = Object(data)
+        self._url, self._gets, self._status = server.url_at("127.0.0.2"), gets, status
+        self._used: dict[str, int] = {}
+        server.script("/data/key", self._redirect)
+        server.script("/signed/key", self._serve)
+
+    def _redirect(self, request: Request) -> Response:
+        signature = f"s3cr3t{len(self._used)}"
+        self._used[signature] = 0
+        return Response.redirect(f"{self._url}/signed/key?X-Signature={signature}", 302)
+
+    def _serve(self, request: Request) -> Response:
+        signature = request.query["X-Signature"]
+        self._used[signature] += 1
+        if self._used[signature] > self._gets:
+            return Response(self._status)
+        return self.object(request)
+
+
+@pytest.mark.parametrize("status", [401, 403, 410])
+@pytest.mark.parametrize("read", ["bytes", "stream", "into", "download"])
+def test_a_signed_url_that_expires_midway(fault_server: FaultServer, read: str, status: int, tmp_path: Path) -> None:
+    data = os.urandom(12 * MIB + 5)
+    _Signer(fault_server, data, gets=5, status=status)
+    web = web_store(f"{fault_server.url}/data")
+    options: dict[str, Any] = {"part_size": MIB, "max_concurrency": 3}
+    if read == "bytes":
+        assert web.get("key", **options).bytes() == data
+    elif read == "stream":
+        assert b"".join(web.get("key", **options).stream(300_000)) == data
+    elif read == "into":
+        target = bytearray(len(data))
+        assert web.get_into("key", target, **options) == len(data)
+        assert target == data
+    else:
+        web.download("key", tmp_path / "key", **options)
+        assert (tmp_path / "key").read_bytes() == data
+    assert 3 <= len(fault_server.seen("/data/key")) <= 5
+
+
+@pytest.mark.parametrize("read", ["bytes", "stream"])
+def test_a_place_that_is_refused_at_once_is_asked_for_once(fault_server: FaultServer, read: str) -> None:
+    _Signer(fault_server, os.urandom(6 * MIB), gets=1)
+    result = web_store(f"{fault_server.url}/data").get("key", part_size=MIB, max_concurrency=3)
+    with pytest.raises(PermissionDeniedError) as caught:
+        result.bytes() if read == "bytes" else list(result.stream())
+    assert "s3cr3t" not in str(caught.value)
+    assert len(fault_server.seen("/data/key")) == 2
+
+
+def test_another_version_behind_the_new_url(fault_server: FaultServer) -> None:
+    signer = _Signer(fault_server, os.urandom(6 * MIB), gets=3)
+    result = web_store(f"{fault_server.url}/data").get("key", part_size=MIB, max_concurrency=1 + 1)
+    stream = iter(result.stream(MIB))
+    next(stream)
+    signer.object.replace(os.urandom(6 * MIB))
+    with pytest.raises(ObjectChangedError):
+        list(stream)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cumulo._drivers.effects import Plan, Until
 from cumulo._native import Request
 from cumulo._redirected import Redirected
-from cumulo.exceptions import GenericError
+from cumulo.exceptions import BaseError, GenericError
 
 if TYPE_CHECKING:
     from cumulo._providers.http import HTTPProvider
@@ -41,6 +41,28 @@ def followed(provider: HTTPProvider, make: Callable[[HTTPProvider], Plan[T]], me
             met = redirect
     assert met is not None
     raise GenericError(f"{met}; and {MOST_REDIRECTS} redirects before it") from None
+
+
+def renewed(provider: HTTPProvider, path: str) -> Plan[bool]:
+    """Let a provider that a redirect has led elsewhere ask the store's own URL once more; False when that fails.
+
+    Signed URLs expire, and a large object may take longer than that. Its version is not at stake: parts are asked for
+    on condition of the ETag.
+    """
+    try:
+        provider.move((yield from followed(provider.at_home(), lambda at: _reached(at, path))))
+    except BaseError:
+        return False  # what was refused says why
+    return True
+
+
+def _reached(at: HTTPProvider, path: str) -> Plan[HTTPProvider]:
+    """By a GET: URLs that are signed for it refuse a HEAD."""
+    request = at.get_span(path, 0, 1)
+    request.feed_target(1)
+    yield request
+    request.raise_if_failed()
+    return at
 
 
 def _watched(provider: HTTPProvider, plan: Plan[T]) -> Plan[T]:

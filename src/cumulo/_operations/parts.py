@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from cumulo._drivers.effects import News, Plan, Start, Until
@@ -30,6 +31,8 @@ DEFAULT_CONCURRENCY = 16
 MIN_PART_BYTES = 64 * 1024
 _OF_PARTS = ("CRC64NVME", "CRC32C", "CRC32")
 """Checksums that those of parts make."""
+
+_EXPIRED = (401, 403, 410)
 
 Room: TypeAlias = Callable[[Request, int, int], None]
 """`room(request, offset, length)` gives a request the place of that span of the content."""
@@ -65,6 +68,7 @@ class Source:
         self._start, end = span
         self.size = end - self._start
         self._job = job
+        self._may_ask = True
         announced = first.announced_checksum if wanted.range is None else None
         self.announced = announced if announced is not None and announced[0] in _OF_PARTS else None
 
@@ -111,6 +115,24 @@ class Source:
         etag = part.response[1].get("etag")
         if etag != self.etag:
             raise self._changed(etag)
+        self._may_ask = True
+
+    def may_go_on(self, refused: Request) -> Plan[bool]:
+        """Whether to ask for a part once more, since the place that a redirect had led to has expired.
+
+        Once until another part has come: a place that is refused as soon as it is named is not asked for for ever.
+        """
+        if not self._provider.redirected or refused.failure[0][0] not in _EXPIRED:
+            return False
+        provider: Any = self._provider  # redirects are HTTP's
+        if not provider.goes_to(refused.context.target):
+            return True  # for another part it has been asked for
+        if not self._may_ask:
+            return False
+        from .follow import renewed
+
+        self._may_ask = False
+        return (yield from renewed(provider, self._path))
 
     def explained(self, error: BaseError) -> Plan[BaseError]:
         """The error to raise for a part's: what no longer matches was replaced, and the object says by what."""
@@ -274,6 +296,9 @@ class Filling:
         if request.error is not None:
             if not self._proven and ignores_ranges(request):
                 return False
+            if at > 0 and (yield from self._source.may_go_on(request)):
+                self._spans = chain([(at, length)], self._spans)
+                return True
             try:
                 request.raise_if_failed()
             except BaseError as error:

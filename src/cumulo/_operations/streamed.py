@@ -206,7 +206,7 @@ class PartsStream:
                 yield from self._hear()
             elif not self._proven and ignores_ranges(part.request):
                 self._fall_back()
-            else:
+            elif not (yield from self._asked_again(part)):
                 yield from self._fail(part.request)
 
     def _hear(self) -> Plan[None]:
@@ -236,6 +236,24 @@ class PartsStream:
                     yield from self._fail(part.request)
             self._running.forget(part.request)  # its news may still be on its way, on the queue of another thread
             self._sums.append((part.request.digest, part.length))
+
+    def _asked_again(self, part: _Part) -> Plan[bool]:
+        """Replace the request of a part that was refused, where there is a newer place for it."""
+        refused = part.request
+        if refused is self._source.first or refused.claim_pieces() or not (yield from self._source.may_go_on(refused)):
+            return False
+        at = part.end - part.length
+        part.request = self._source.request(at, part.length, self._digest, "stream")
+        part.request.reserve_pieces(part.length // self._chunk + 2)
+        for filling in self._chunks:
+            if filling.start < part.end and filling.end > at:
+                length = min(filling.end, part.end) - at
+                part.request.feed_into(filling.chunk, at - filling.start, length)
+                at += length
+        self._running.forget(refused)
+        self._running.watch(part.request)
+        yield Start(part.request)
+        return True
 
     def _fail(self, request: Request) -> Plan[None]:
         try:

@@ -55,6 +55,7 @@ class AzureProvider:
     max_parts = 50_000
     max_put_bytes = 5000 * MIB
     accept_ranges = "bytes"
+    redirected = False
     conditional_uploads = True
     aborts_uploads = False
     lists_in_order = False  # as far as one may begin anywhere

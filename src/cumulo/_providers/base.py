@@ -61,6 +61,11 @@ class Objects(Protocol):
         """How many keys one request deletes; 0 when each key is a request of its own."""
         ...
 
+    @property
+    def redirected(self) -> bool:
+        """Whether requests go to where a redirect has led: a place that may be valid for a while only."""
+        ...
+
     checksum_algorithm: str | None
     """Which checksum goes with what is uploaded, if any."""
 

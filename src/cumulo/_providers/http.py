@@ -120,7 +120,26 @@ class HTTPProvider:
             raise self._refused(redirect, str(error)) from None
         if went.tls and not target.tls and not self._settings.allow_http:
             raise self._refused(redirect, "away from TLS, which only allow_http allows")
-        return HTTPProvider(self._store, self._clients, self._keys, self._settings, self.cookies, target)
+        return self._elsewhere(target)
+
+    def _elsewhere(self, at: HTTPTarget | None) -> HTTPProvider:
+        return HTTPProvider(self._store, self._clients, self._keys, self._settings, self.cookies, at)
+
+    @property
+    def redirected(self) -> bool:
+        return self._at is not None
+
+    def at_home(self) -> HTTPProvider:
+        """The same, for the store's own URL."""
+        return self._elsewhere(None)
+
+    def goes_to(self, target: HTTPTarget | None) -> bool:
+        """Whether that is where requests go now."""
+        return self._at == target
+
+    def move(self, to: HTTPProvider) -> None:
+        """Let what is asked for from now on go where `to`'s requests do."""
+        self._at = to._at
 
     def _refused(self, redirect: Redirected, why: str) -> GenericError:
         context: Context = redirect.request.context

@@ -50,6 +50,7 @@ class XmlProvider:
     max_part_bytes = 5 * 1024 * MIB
     max_parts = 10_000
     accept_ranges = "bytes"
+    redirected = False
     lists_from_offset = True
     lists_in_order = True
     conditional_uploads = True
