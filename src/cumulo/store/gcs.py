@@ -239,7 +239,11 @@ class GCSStore(SigningStore):
         if isinstance(mode, Mapping):
             given = cast("Mapping[str, Any]", mode)
             if given.get("version") is None and given.get("e_tag") is not None:
-                mode = {"version": (yield from self._version_of(path, given["e_tag"]))}
+                return self._plan_update(path, file, given["e_tag"], options)
+        return super()._plan_put(path, file, mode=mode, **options)
+
+    def _plan_update(self, path: str, file: PutSource, etag: object, options: dict[str, Any]) -> Plan[PutResult]:
+        mode = {"version": (yield from self._version_of(path, etag))}
         return (yield from super()._plan_put(path, file, mode=mode, **options))
 
     def _version_of(self, path: str, etag: object) -> Plan[str]:
