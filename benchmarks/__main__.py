@@ -48,11 +48,13 @@ def _run(options: argparse.Namespace, cases: Sequence[Case], origin: Origin) -> 
     results: list[CaseResult] = []
     path = options.json or _RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     for case in cases:
-        results.append(run_case(case, seats_for(libraries), options.rounds, origin, _note))
+        results.append(run_case(case, seats_for(case.libraries or libraries), options.rounds, origin, _note))
         # Written after each case: a run that is stopped keeps what it has.
         report.write_json(path, facts, ceilings, results)
     parts = [report.markdown_header(facts), report.markdown_ceilings(ceilings)]
-    parts += [report.markdown_cases(results, options.memory_budget), report.markdown_memory(results)]
+    own = [result for result in results if not result.case.libraries]
+    parts += [report.markdown_cases(own, options.memory_budget), report.markdown_memory(results)]
+    parts.append(report.markdown_sdks([result for result in results if result.case.libraries]))
     print("\n".join(part for part in parts if part))
     _note(f"all runs: {path}")
     failed = any(seat.error for result in results for seat in result.seats)

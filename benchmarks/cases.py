@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from . import imports, memory, reads, writes
+from . import imports, memory, reads, sdks, writes
 from .loops import IN_FLIGHT
 from .workload import Case, Target
 
@@ -111,6 +111,13 @@ _CASES = [
     ),
     Case("gcs-get-1gib", "GCS: 1 GiB get().bytes()", partial(reads.big_bytes, cloud="gcs"), Target(2.0, 2.0), 1024),
     Case(
+        "gcs-get-capped",
+        "GCS: 256 MiB get().bytes(), 40 MB/s a connection",
+        partial(reads.big_bytes, size=reads.CAPPED, capped=True, cloud="gcs"),
+        Target(wall=8.0),
+        asked_mib=256,
+    ),
+    Case(
         "gcs-put-16kib",
         "GCS: put 16 KiB, asyncio, 64 in flight",
         partial(writes.put_asyncio, cloud="gcs"),
@@ -166,6 +173,14 @@ _CASES = [
         "import", "import, and the names of the verbs", imports.imported, Target(wall=1 / 1.5, cpu=1 / 1.5, peak=None)
     ),
     Case("import-store", "an S3Store in a new process", imports.first_store, Target(peak=None)),
+    Case(
+        "http-ranges",
+        "HTTP: 16 KiB ranges, asyncio, 64 in flight",
+        partial(reads.ranges_asyncio, cloud="http"),
+        Target(wall=2.5, cpu=3.0),
+    ),
+    Case("http-get-1gib", "HTTP: 1 GiB get().bytes()", partial(reads.big_bytes, cloud="http"), Target(2.0, 2.0), 1024),
+    *sdks.CASES,
     Case("memory-gets", "20,000 gets of 16 KiB", memory.small_gets, max_growth_mib=4.0),
     Case("memory-streams", "200 streams dropped half-read", memory.dropped_streams, max_growth_mib=16.0),
     Case(

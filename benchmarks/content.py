@@ -6,6 +6,7 @@ wrong place or from the wrong object can't go unnoticed. Cases read the expected
 
 from __future__ import annotations
 
+import json
 import random
 import struct
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ LISTING_BUCKET = "listing"
 SINK_BUCKET = "sink"
 BLOBS_BUCKET = "blobs"
 """The listing bucket's objects, as Azure lists them."""
+
+FEW_BUCKET = "few"
+FEW_BLOBS_BUCKET = "fewblobs"
+"""The last fifth of these listings, for clients that take minutes for all of it."""
+FEW = 20_000
+BLOB_SINK = "blobsink"
+"""A sink that answers 201, as Azure does and its SDK wants it."""
 
 BIG_KEY = "big.bin"
 STREAM_KEY = "stream.bin"
@@ -57,6 +65,8 @@ def write_files(root: Path) -> None:
     pages.mkdir()
     for page in range(LIST_PAGES):
         (pages / f"{page_token(page)}.xml").write_text(_list_page(page))
+        if page >= LIST_PAGES - FEW // KEYS_PER_PAGE:
+            (pages / f"{page_token(page)}.json").write_text(_json_page(page))
     for page in range(LIST_PAGES * KEYS_PER_PAGE // BLOBS_PER_PAGE):
         (pages / f"blobs-{page_token(page)}.xml").write_text(_blob_page(page))
 
@@ -108,14 +118,42 @@ def _list_entry(index: int) -> str:
     )
 
 
+def _json_page(page: int) -> str:
+    """As Cloud Storage's JSON API lists objects, with what its clients ask for by default."""
+    first = page * KEYS_PER_PAGE
+    items = [
+        {
+            "kind": "storage#object",
+            "id": f"{FEW_BUCKET}/{listed_key(index)}/1",
+            "name": listed_key(index),
+            "bucket": FEW_BUCKET,
+            "generation": "1",
+            "metageneration": "1",
+            "contentType": "image/tiff",
+            "storageClass": "STANDARD",
+            "size": str(LISTED_SIZE + index),
+            "md5Hash": "1B2M2Y8AsgTpgAmY7PhCfg==",
+            "crc32c": "AAAAAA==",
+            "etag": "CAE=",
+            "timeCreated": "2026-01-02T03:04:05.000Z",
+            "updated": "2026-01-02T03:04:05.000Z",
+        }
+        for index in range(first, first + KEYS_PER_PAGE)
+    ]
+    rest = {} if page == LIST_PAGES - 1 else {"nextPageToken": page_token(page + 1)}
+    return json.dumps({"kind": "storage#objects", "items": items, **rest})
+
+
 def _blob_page(page: int) -> str:
     first = page * BLOBS_PER_PAGE
+    # adlfs goes by it.
+    name = FEW_BLOBS_BUCKET if first >= LIST_PAGES * KEYS_PER_PAGE - FEW else BLOBS_BUCKET
     blobs = "".join(map(_blob_entry, range(first, first + BLOBS_PER_PAGE)))
     last = first + BLOBS_PER_PAGE == LIST_PAGES * KEYS_PER_PAGE
     marker = "<NextMarker />" if last else f"<NextMarker>{page_token(page + 1)}</NextMarker>"
     return (
         '<?xml version="1.0" encoding="utf-8"?>'
-        f'<EnumerationResults ServiceEndpoint="http://127.0.0.1/" ContainerName="{BLOBS_BUCKET}">'
+        f'<EnumerationResults ServiceEndpoint="http://127.0.0.1/" ContainerName="{name}">'
         f"<Blobs>{blobs}</Blobs>{marker}</EnumerationResults>"
     )
 

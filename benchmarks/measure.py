@@ -40,8 +40,9 @@ def measure(case_name: str, library_name: str, origin: Origin) -> Measurement:
     """Warm up, time one run, then check what it brought."""
     gc.collect()
     before_import = process.resident_bytes()
-    library = _load(library_name)
-    workload = CASES[case_name].prepare(library, origin)
+    case = CASES[case_name]
+    library = importlib.import_module(library_name) if case.libraries else _load(library_name)
+    workload = case.prepare(library, origin)
     workload.warm_up()
     gc.collect()
     time.sleep(workload.settle_s)

@@ -8,6 +8,8 @@ The parts that aren't plain static files:
 - Each PUT is logged with its length, so that a run can check that all it claims to have sent has arrived.
 - Listing. The continuation token names the prepared page.
 - Multipart. ``$args`` alone tells create from complete; the bodies are constant, as is the ETag.
+- Cloud Storage's JSON API and Azure's own header for ranges, for the providers' SDKs. The latter takes a second hop, as
+  nginx knows no range but `Range`'s.
 """
 
 from __future__ import annotations
@@ -79,6 +81,10 @@ def _http(directory: Path) -> str:
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     ]
     page = '"~(^|&)continuation-token=(?<token>page[0-9]+)(&|$)" $token'
+    pages = content.LIST_PAGES - content.FEW // content.KEYS_PER_PAGE
+    few = content.page_token(pages)
+    few_blob = content.page_token(pages * content.KEYS_PER_PAGE // content.BLOBS_PER_PAGE)
+    json_page = '"~(^|&)pageToken=(?<json_token>page[0-9]+)(&|$)" $json_token'
     blob_page = '"~(^|&)marker=(?<marker>page[0-9]+)(&|$)" $marker'
     return f"""\
     default_type application/octet-stream;
@@ -97,6 +103,9 @@ def _http(directory: Path) -> str:
     map $request_method $is_put {{ PUT 1; }}
     map $args $list_page {{ default {content.page_token(0)}; {page}; }}
     map $args $blob_page {{ default {content.page_token(0)}; {blob_page}; }}
+    map $args $few_list {{ default {few}; {page}; }}
+    map $args $few_json {{ default {few}; {json_page}; }}
+    map $args $few_blobs {{ default {few_blob}; {blob_page}; }}
     map $args $multipart_answer {{ {_multipart_map()} }}"""
 
 
@@ -112,6 +121,7 @@ def _server(settings: Settings, listen: str, extra: str = "") -> str:
             default_type application/xml;
             try_files /pages/blobs-$blob_page.xml =404;
         }}
+{_for_sdks(settings, listen)}
         location /{content.SINK_BUCKET}/ {{
             if ($request_method = POST) {{ return 200 '$multipart_answer'; }}
             if ($request_method = DELETE) {{ return 204; }}
@@ -127,6 +137,51 @@ def _server(settings: Settings, listen: str, extra: str = "") -> str:
         location = /mirrored {{ internal; return 204; }}
     }}
 """
+
+
+def _for_sdks(settings: Settings, listen: str) -> str:
+    """What no XML API of Cloud Storage's, and nothing but Azure's SDK, asks for."""
+    bucket, sink = content.BUCKET, content.SINK_BUCKET
+    stored = f'{{"kind": "storage#object", "bucket": "{sink}", "name": "name", "size": "16384", "generation": "1"}}'
+    scheme, address = ("https" if listen.endswith("ssl") else "http"), listen.split(maxsplit=1)[0]
+    return f"""\
+        location ~ ^(/download)?/storage/v1/b/{bucket}/o/(?<key>.+)$ {{ try_files /{bucket}/$key =404; }}
+        location = /storage/v1/b/{content.FEW_BUCKET}/o {{
+            default_type application/json;
+            try_files /pages/$few_json.json =404;
+        }}
+        location = /{content.FEW_BUCKET} {{ default_type application/xml; try_files /pages/$few_list.xml =404; }}
+        location = /{content.FEW_BLOBS_BUCKET} {{
+            default_type application/xml;
+            try_files /pages/blobs-$few_blobs.xml =404;
+        }}
+        location = /upload/storage/v1/b/{sink}/o {{
+            mirror /mirrored;
+            log_not_found off;
+            error_page 404 405 =200 @inserted;
+        }}
+        location @inserted {{
+            access_log {settings.put_log} put buffer=64k flush=100ms;
+            default_type application/json;
+            return 200 '{stored}';
+        }}
+        location /{bucket}/ {{
+            proxy_http_version 1.1;
+            proxy_set_header Range $http_x_ms_range;
+            proxy_set_header x-ms-range "";
+            proxy_set_header Connection "";
+            if ($http_x_ms_range) {{ proxy_pass {scheme}://{address}; }}
+        }}
+        location /{content.BLOB_SINK}/ {{
+            access_log {settings.put_log} put buffer=64k flush=100ms if=$is_put;
+            mirror /mirrored;
+            error_page 405 =201 @created;
+        }}
+        location @created {{
+            access_log {settings.put_log} put buffer=64k flush=100ms if=$is_put;
+            add_header ETag '{ETAG}' always;
+            return 201;
+        }}"""
 
 
 def _multipart_map() -> str:

@@ -72,6 +72,18 @@ def markdown_cases(results: Sequence[CaseResult], budget_mib: float | None) -> s
     return _table(columns, rows)
 
 
+def markdown_sdks(results: Sequence[CaseResult]) -> str:
+    """The providers' SDKs and file systems on the same work: one row a case and library, without targets."""
+    rows: list[list[str]] = []
+    for result in results:
+        for position, seat in enumerate(result.seats):
+            ratios = [""] * 3
+            if position > 0:
+                ratios = [_judgement(each) for each in verdicts(result, seat, None)]
+            rows.append([result.case.title if position == 0 else "", *_figures(seat), *ratios])
+    return _table(["SDKs", "library", "wall", "speed", "CPU", "peak", "wall ratio", "CPU ratio", "peak ratio"], rows)
+
+
 def markdown_memory(results: Sequence[CaseResult]) -> str:
     """What stays in memory after the memory cases."""
     rows: list[list[str]] = []

@@ -8,7 +8,7 @@ from . import content
 from .origin import Origin
 from .workload import CheckError, Library, Variant
 
-Cloud: TypeAlias = Literal["s3", "gcs", "azure"]
+Cloud: TypeAlias = Literal["s3", "gcs", "azure", "http"]
 AZURE_KEY = "YmVuY2htYXJr"
 
 
@@ -25,8 +25,8 @@ def open_store(
     """A store on the origin, with every setting that is not about reaching it left at its default.
 
     `capped`: on the port where each connection is held to `nginx.LIMIT_RATE`. `cloud`: as a bucket of Cloud Storage,
-    with a token in each request, or as a container of Azure's, with an account's key; the origin answers what their
-    XML APIs would.
+    with a token in each request, as a container of Azure's, with an account's key, or as a mere web server's folder;
+    the origin answers what their XML APIs would.
     """
     credentials: dict[str, Any] = {"skip_signature": True}
     if signed:
@@ -35,6 +35,8 @@ def open_store(
     url = origin.tls_url if tls else origin.limited_url if capped else origin.url
     if url is None:
         raise CheckError("the origin has no TLS port: the openssl command is needed to make its certificate")
+    if cloud == "http":
+        return library.store.HTTPStore(f"{url}/{bucket}", client_options=client_options)
     if cloud == "azure":
         return library.store.AzureStore(
             bucket, account_name="account", account_key=AZURE_KEY, endpoint=url, client_options=client_options

@@ -88,4 +88,4 @@ def _verdict(result: CaseResult, peer: SeatResult, figure: str, wanted: float | 
 
 
 def _has_targets(result: CaseResult) -> bool:
-    return not result.case.extra and result.case.max_growth_mib is None
+    return not result.case.extra and not result.case.libraries and result.case.max_growth_mib is None

@@ -75,6 +75,8 @@ class Case:
     asked_mib: float = 0.0
     # Memory cases are judged by what stays after them and not by how fast they were.
     max_growth_mib: float | None = None
+    # Who is measured instead of the run's libraries: modules that share no interface (see `sdks`).
+    libraries: tuple[str, ...] = ()
     # Extra cases have no target in the project's table and only run when asked for.
     extra: bool = False
 

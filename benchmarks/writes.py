@@ -41,8 +41,12 @@ class PutLog:
     def check(self, work: Work) -> None:
         """The bytes of ``work`` have arrived, once."""
         deadline = time.monotonic() + _LOG_PATIENCE_S
-        while sum(lengths := self._lengths()) < work.bytes and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            lengths = self._lengths()
+            if len(lengths) >= work.operations and sum(lengths) >= work.bytes:
+                break
             time.sleep(0.1)
+        lengths = self._lengths()
         total = sum(lengths)
         require(len(lengths) >= work.operations, f"{len(lengths)} PUTs arrived of {work.operations}")
         require(total >= work.bytes, f"{total} bytes arrived of {work.bytes}")
@@ -52,7 +56,7 @@ class PutLog:
         with self.path.open("rb") as file:
             file.seek(self.offset)
             lines = [line.split() for line in file.read().splitlines(keepends=True) if line.endswith(b"\n")]
-        stored = [fields[1:] for fields in lines if fields[0] == b"200"]
+        stored = [fields[1:] for fields in lines if fields[0] in (b"200", b"201")]
         return [int(whole if body == b"-" else body) for body, whole in stored]
 
 
