@@ -6,6 +6,7 @@ import contextlib
 import selectors
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,8 +27,8 @@ class Tunnel:
 
 
 @contextlib.contextmanager
-def tunnel(to: str) -> Iterator[Tunnel]:
-    """A proxy to the server of a URL."""
+def tunnel(to: str, *, context: ssl.SSLContext | None = None) -> Iterator[Tunnel]:
+    """A proxy to the server of a URL; with a server's context itself reached by TLS."""
     place = urlsplit(to)
     assert place.hostname is not None
     assert place.port is not None
@@ -50,8 +51,13 @@ def tunnel(to: str) -> Iterator[Tunnel]:
         allow_reuse_address = True
         daemon_threads = True
 
+        def get_request(self) -> tuple[socket.socket, object]:
+            client, address = super().get_request()
+            return (client if context is None else context.wrap_socket(client, server_side=True)), address
+
     with Server(("127.0.0.1", 0), Handler) as server:
-        made = Tunnel(f"http://127.0.0.1:{server.server_address[1]}")
+        scheme = "http" if context is None else "https"
+        made = Tunnel(f"{scheme}://127.0.0.1:{server.server_address[1]}")
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -66,7 +72,7 @@ def _pipe(left: socket.socket, right: socket.socket) -> None:
         selector.register(left, selectors.EVENT_READ, right)
         selector.register(right, selectors.EVENT_READ, left)
         while True:
-            for key, _ in selector.select():
+            for key, _ in selector.select(timeout=0.05):  # what TLS has read already wakes no selector
                 try:
                     piece = key.fileobj.recv(65536)  # type: ignore[union-attr]
                     if not piece:
