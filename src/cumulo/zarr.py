@@ -214,29 +214,23 @@ class ObjectStore(Store, Generic[StoreT]):
     async def delete_dir(self, prefix: str) -> None:
         """Delete all that is below a prefix, with the provider's bulk requests where it has them."""
         self._check_writable()
-        async for chunk in self.store.list(prefix.rstrip("/") or None, chunk_size=1000):
-            try:
-                await self.store.delete_async([meta["path"] for meta in chunk])
-            except _ABSENT:  # somebody else deletes here too
-                await asyncio.gather(*(self.delete(meta["path"]) for meta in chunk))
+        below = prefix.strip("/")
+        await self.store.delete_prefix_async(below, everything=not below)
 
     # -- listing
 
-    async def _keys(self, prefix: str | None) -> AsyncGenerator[str, None]:
-        async for chunk in self.store.list(prefix):
+    async def _keys(self, prefix: str) -> AsyncGenerator[str, None]:
+        async for chunk in self.store.list(prefix, substring=True):
             for meta in chunk:
                 yield meta["path"]
 
     def list(self) -> AsyncGenerator[str, None]:
         """All keys."""
-        return self._keys(None)
+        return self._keys("")
 
-    async def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
+    def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
         """The keys that begin with `prefix`, which may end within a segment."""
-        parent = prefix.rpartition("/")[0]
-        async for key in self._keys(parent or None):
-            if key.startswith(prefix):
-                yield key
+        return self._keys(prefix)
 
     async def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
         """The names just below a prefix: keys, and the beginnings of longer ones."""

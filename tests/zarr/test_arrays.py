@@ -114,6 +114,18 @@ def test_azure_has_no_suffix_ranges(azurite: Any) -> None:
     assert found.to_bytes() == b"789"
 
 
+async def test_prefixes_may_end_anywhere(store: Any) -> None:
+    for key in ("foo/a", "foo/ab/c", "foo/b", "foobar/a"):
+        store.store.put(key, b"")
+    for prefix, found in {"foo/a": ["foo/a", "foo/ab/c"], "foo": ["foo/a", "foo/ab/c", "foo/b", "foobar/a"]}.items():
+        assert sorted([key async for key in store.list_prefix(prefix)]) == found
+    await store.delete_dir("foo")
+    assert [key async for key in store.list()] == ["foobar/a"]
+    await store.clear()
+    assert await store.is_empty("")
+    await store.delete_dir("none")
+
+
 def test_what_a_store_is() -> None:
     store = ObjectStore(S3Store("bucket", region="r", secret_access_key="secret", access_key_id="id"))
     again = pickle.loads(pickle.dumps(store))
