@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from . import imports, memory, reads, sdks, writes
+from . import files, imports, memory, reads, sdks, writes
 from .loops import IN_FLIGHT
 from .workload import Case, Target
 
@@ -84,6 +84,14 @@ _CASES = [
         partial(reads.download, capped=True),
         Target(wall=8.0),
     ),
+    Case("reader-1gib", "1 GiB through open_reader, 1 MiB a read", files.in_order, Target(wall=1.3, cpu=1.3)),
+    Case(
+        "reader-capped",
+        "256 MiB through open_reader, 40 MB/s a connection",
+        partial(files.in_order, size=reads.CAPPED, capped=True),
+        Target(wall=8.0),
+    ),
+    Case("reader-random", "16 KiB here and there through open_reader", files.here_and_there, Target(wall=1.2, cpu=1.5)),
     Case("put-16kib", "put 16 KiB, asyncio, 64 in flight", writes.put_asyncio, Target(wall=1.5, cpu=2.0)),
     Case("put-512mib", "put 512 MiB from memory", writes.put_memory, Target(wall=1.0, cpu=0.5)),
     Case("put-512mib-tls", "put 512 MiB from memory over TLS", partial(writes.put_memory, tls=True), Target(1.0, 0.67)),

@@ -63,6 +63,8 @@ def length_of(size: Any) -> int | None:
 
 def place_of(reader: Reader, offset: Any, whence: Any) -> int:
     """Where a `seek` goes."""
+    if whence == os.SEEK_SET and type(offset) is int and offset >= 0:  # most often
+        return offset
     if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
         raise ValueError(f"whence must be 0, 1 or 2, not {whence!r}")
     base = {os.SEEK_SET: 0, os.SEEK_CUR: reader.at, os.SEEK_END: reader.size}[whence]
@@ -107,7 +109,10 @@ class ReadableFile(io.RawIOBase):
         """
         length = length_of(size)
         with self._lock:
-            return sync.run(self._open().read(length))
+            reader = self._open()
+            if length is not None and (found := reader.read_here(length)) is not None:
+                return found
+            return sync.run(reader.read(length))
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """Up to so many bytes, with one wait at most."""

@@ -1,11 +1,11 @@
 """What a reader keeps of an object: the spans it read last, each at its place, up to so many bytes together.
 
-Spans may overlap: what was read twice is the same in both, as a reader reads one version of an object.
+Spans may overlap, but none lies within another. What was read twice is the same in both: of one version of the object.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -51,11 +51,12 @@ class Extents:
         size = len(extent.content)
         if size > self._limit // 2:
             return
-        present = self._held.get(extent.start)
-        if present is not None:
-            if len(present.content) > size:
-                return
-            self._drop(extent.start)
+        place = bisect_right(self._starts, extent.start)
+        if place > 0 and self._held[self._starts[place - 1]].end >= extent.end:
+            return  # within another
+        first = bisect_left(self._starts, extent.start)
+        while first < len(self._starts) and self._held[self._starts[first]].end <= extent.end:
+            self._drop(self._starts[first])
         insort(self._starts, extent.start)
         self._held[extent.start] = extent
         self._bytes += size
@@ -70,4 +71,4 @@ class Extents:
 
     def _drop(self, start: int) -> None:
         self._bytes -= len(self._held.pop(start).content)
-        self._starts.remove(start)
+        del self._starts[bisect_left(self._starts, start)]

@@ -49,8 +49,12 @@ class Reader:
         self.at = 0
         self._store = store
         self._path = path
-        self._version = version
+        self._version: ObjectMeta | None = None
         """What is read; not known before the first response where the size was given."""
+        self._etag: str | None = None
+        """Its ETag, where requests can be made to depend on it."""
+        if version is not None:
+            self._pin(version)
         self._block = block_bytes
         self._kept = Extents(_CACHED_BLOCKS * block_bytes)
         self._expected = 0
@@ -60,7 +64,48 @@ class Reader:
         self._stream: _Stream | None = None
         self._lines = Extent(0, b"")
 
+    def _pin(self, version: ObjectMeta) -> None:
+        self._version = version
+        etag = version["e_tag"]
+        self._etag = etag if etag is not None and not etag.startswith("W/") else None  # RFC 9110 13.1.1
+
     # -- reading
+
+    def read_here(self, length: int) -> bytes | None:
+        """What `read` gives, where it takes no plan: what is kept, and a short range somewhere. On this thread."""
+        at = self.at
+        end = min(self.size, at + length)
+        if end <= at:
+            return b""
+        extent = self._kept.find(at)
+        if extent is not None:
+            if extent.end < end:
+                return None
+            self._advance(end - at)
+            return extent.cut(at, end)
+        number = at // self._block
+        if at == self._expected or self._stream is not None or self._is_near(number, end - at):
+            return None
+        content = self._range_here(at, end)
+        if content is None or len(content) != end - at:
+            return None  # the plan says why
+        self._window = 0
+        self._missed.append(number)
+        self._kept.add(Extent(at, content))
+        self._advance(end - at)
+        return content
+
+    def _range_here(self, start: int, end: int) -> bytes | None:
+        if self._etag is None or end - start > DEFAULT_PART_BYTES:
+            return None
+        try:
+            return self._store._get_pinned(self._path, self._etag.encode(), start, end)
+        except PreconditionError:
+            return None
+
+    def _is_near(self, number: int, length: int) -> bool:
+        """Whether reads have shown that they stay in a block."""
+        return length < self._block and self._missed.count(number) >= _NEAR
 
     def read(self, length: int | None, *, once: bool = False) -> Plan[bytes]:
         """So many bytes, or those that are left; with `once`, what comes without a second wait."""
@@ -157,7 +202,7 @@ class Reader:
     def _somewhere(self, at: int, end: int) -> Plan[Extent]:
         self._window = 0
         number = at // self._block
-        if end - at < self._block and self._missed.count(number) >= _NEAR:
+        if self._is_near(number, end - at):
             start = number * self._block
             return (yield from self._fetched(start, max(end, start + self._block)))
         self._missed.append(number)
@@ -165,9 +210,9 @@ class Reader:
 
     def _fetched(self, start: int, end: int) -> Plan[Extent]:
         end = min(end, self.size)
-        version = self._version
+        etag = self._etag
         try:
-            if version is None or not _is_strong(version) or end - start > DEFAULT_PART_BYTES:
+            if etag is None or end - start > DEFAULT_PART_BYTES:
                 result = yield from self._get({"range": (start, end)}, None)
                 body = result._consume()
                 content = yield from body.next_chunk(end - start)
@@ -175,7 +220,7 @@ class Reader:
                 if content is END or ended is not END:
                     content = b""
             else:
-                content = yield from self._store._plan_get_pinned(self._path, version["e_tag"] or "", start, end)
+                content = yield from self._store._plan_get_pinned(self._path, etag, start, end)
         except PreconditionError as error:
             raise (yield from self._explained(error)) from error
         if len(content) != end - start:
@@ -187,14 +232,14 @@ class Reader:
     def _get(self, options: GetOptions, most: int | None) -> Plan[GetResult]:
         """A response of the version that is read; the first decides which that is, if it is open yet."""
         version = self._version
-        if version is not None and _is_strong(version):
-            options["if_match"] = version["e_tag"] or ""
+        if self._etag is not None:
+            options["if_match"] = self._etag
         result = yield from self._store._plan_get(self._path, options, None, most)
         if version is None:
             if result.meta["size"] != self.size:
                 told = f"the size given was {self.size} bytes, but the object has {result.meta['size']}"
                 raise self._error(GenericError, told)
-            self._version = result.meta
+            self._pin(result.meta)
         elif not _is_same(version, result.meta):
             raise self._changed(result.meta["e_tag"] or str(result.meta["last_modified"]))
         return result
@@ -293,12 +338,6 @@ class _Stream:
     def close(self) -> None:
         """Stop it."""
         self._body.close()
-
-
-def _is_strong(version: ObjectMeta) -> bool:
-    """Whether a request can be made to depend on its ETag (RFC 9110 13.1.1)."""
-    etag = version["e_tag"]
-    return etag is not None and not etag.startswith("W/")
 
 
 def _is_same(one: ObjectMeta, other: ObjectMeta) -> bool:

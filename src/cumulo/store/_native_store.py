@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 from cumulo._drivers.effects import Plan
 from cumulo._errors import Context
 from cumulo._keys import Keys
-from cumulo._native import Client, Credentials, generation, get_range, get_range_async
+from cumulo._native import Client, Credentials, generation, get_pinned, get_range, get_range_async
 from cumulo._operations import copy, delete, download, get, into, passing, put, ranges
 from cumulo._operations import resume as resumption
 from cumulo._operations.list import Pages, Scope
@@ -310,6 +310,12 @@ class NativeStore(ObjectStoreMethods):
             if future is not None:
                 return future
         return super().get_range_async(path, start=first, end=last)
+
+    def _get_pinned(self, path: str, etag: bytes, start: int, end: int) -> bytes | None:
+        if not self._plain_reads:
+            return None
+        context = self._context_of(path, start, end)
+        return get_pinned(self._use().client, self._keys.key(path), start, end, etag, context)
 
     def _context_of(self, path: str, first: int, last: int) -> Context:
         return Context(self, "get_range", path)
