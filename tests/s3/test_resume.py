@@ -22,6 +22,7 @@ from cumulo.exceptions import (
     AlreadyExistsError,
     BaseError,
     LocalFileError,
+    NotFoundError,
     PermissionDeniedError,
     PreconditionError,
     ServerError,
@@ -139,6 +140,21 @@ def test_a_token_elsewhere(
     assert _sent(fault_server) == [5, 6, 7]
     assert not (tmp_path / "token").exists()
     _assert_whole(upload, source)
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["fresh", "broken off before"])
+def test_several_at_a_time(
+    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, begun: bool
+) -> None:
+    """The object is whole, whoever writes it; who comes too late for the upload is told so, and nothing is left."""
+    if begun:
+        _broken_off(fault_server, plain, source, upload)
+    futures = [plain.futures.put("key", source, resume=True, max_concurrency=2) for _ in range(3)]
+    errors = [future.exception(60) for future in futures]
+    assert None in errors
+    assert all(error is None or isinstance(error, NotFoundError) for error in errors)
+    _assert_whole(upload, source)
+    assert upload.parts == {}
 
 
 def test_two_targets_have_two_tokens(fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path) -> None:

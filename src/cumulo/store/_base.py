@@ -440,7 +440,7 @@ class ObjectStoreMethods:
                 file is still the same, and leave what has been sent for another when this call fails or is cancelled.
                 What is known of it is a small file, `.<name>.cumulo-put-<digest>.json` beside `file`, or the one that
                 is named here in place of True. `file` must be a `pathlib.Path`. Stores without uploads in parts just
-                write.
+                write. Of several such calls at a time the first to be done writes the object, and others may fail.
 
         Raises:
             AlreadyExistsError: with mode "create", when there is such an object.
