@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import re
 import time
 from datetime import datetime, timedelta, timezone
@@ -30,7 +31,7 @@ from cumulo.exceptions import (
     UnauthenticatedError,
 )
 from cumulo.store import AzureStore
-from tests.faults import FaultServer, Request, Response
+from tests.faults import FaultServer, Faulty, Flip, Object, Request, Response
 
 from .support import MIB, PATH, blob, fault_store, refused
 
@@ -108,6 +109,29 @@ def test_a_checksum_that_does_not_match(fault_server: FaultServer) -> None:
     fault_server.script(PATH, refused(400, "Crc64Mismatch"))
     with pytest.raises(ChecksumError):
         fault_store(fault_server).put("key", b"x")
+
+
+@pytest.mark.parametrize("how", [{}, {"part_size": MIB, "max_concurrency": 1}], ids=["default", "one request"])
+def test_content_is_held_against_its_md5(fault_server: FaultServer, how: dict[str, int]) -> None:
+    data = os.urandom(3 * MIB)
+    store = fault_store(fault_server)
+    fault_server.script(PATH, right := Object(data, checksums=["md5"]))
+    assert store.get("key", **how).bytes() == data
+    assert b"".join(store.get("key", **how).stream(MIB)) == data
+    fault_server.script(PATH, [Faulty(right, Flip(MIB)), right])
+    assert store.get("key", **how).bytes() == data  # by a second try
+    fault_server.script(PATH, Faulty(right, Flip(MIB)))
+    with pytest.raises(ChecksumError):
+        store.get("key", **how).bytes()
+
+
+def test_an_md5_says_nothing_of_parts_and_ranges(fault_server: FaultServer) -> None:
+    data = os.urandom(8 * MIB)
+    fault_server.script(PATH, Object(data, headers=(("Content-MD5", "AAAAAAAAAAAAAAAAAAAAAA=="),)))
+    store = fault_store(fault_server)
+    assert store.get("key", part_size=MIB).bytes() == data
+    assert store.get_range("key", start=5, length=100) == data[5:105]
+    assert store.get("key", options={"range": (5, 105)}).bytes() == data[5:105]
 
 
 def test_a_customers_key(fault_server: FaultServer) -> None:

@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 
+from cumulo import transfer
 from cumulo.exceptions import GenericError, NotFoundError, NotSupportedError, UnauthenticatedError
 from cumulo.store import GCSStore
 from tests.faults import FaultServer, Response
@@ -131,6 +132,18 @@ def test_rewrites_go_on_until_they_are_done(store: GCSStore, server: GCSServer) 
     store.copy("from", "to2", overwrite=False)
     assert all("ifGenerationMatch=0" in path for _, path, _ in server.seen[3:])
     assert store.get("to2").bytes() == b"content"
+
+
+def test_rewrites_from_bucket_to_bucket(store: GCSStore, server: GCSServer) -> None:
+    store.put("a b", b"content")
+    target = gcs_store(server)
+    server.rewrite_calls = 3
+    server.seen.clear()
+    transfer.copy(store, "a b", target, "to")
+    calls = [path for method, path, _ in server.seen if method == "POST"]
+    begin = f"/storage/v1/b/{store.config['bucket']}/o/a%20b/rewriteTo/b/{target.config['bucket']}/o/to"
+    assert [path.partition("?")[0] for path in calls] == [begin] * 3
+    assert target.get("to").bytes() == b"content"
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"done": false}', b"<html>"])

@@ -119,7 +119,8 @@ class AzureProvider:
                 operation="get", store=repr(self.store), path=path,
             )  # fmt: skip
         return self._request("get", "GET", path, _version(wanted.version), range=wanted.range, sink="stream",
-                             headers=[*self._key_headers, *wanted.headers], announce_headers=True)  # fmt: skip
+                             headers=[*self._key_headers, *wanted.headers], announce_headers=True,
+                             verify=wanted.range is None)  # fmt: skip
 
     def get_span(self, path: str, start: int, end: int) -> Request:
         return self._request("get_range", "GET", path, headers=self._key_headers, range=("bounded", start, end),
