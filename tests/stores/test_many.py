@@ -1,15 +1,11 @@
-"""What get_many and put_many promise beyond results: how much is under way, pulled and held, and how they stop."""
+"""What get_many and put_many promise beyond results: how much is under way, pulled and held, and who may read."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,47 +13,17 @@ from typing import Any
 import pytest
 
 import cumulo.runtime
-from cumulo.exceptions import NotFoundError, PermissionDeniedError
 from cumulo.store import LocalStore, MemoryStore, S3Store
-from tests.faults import Delay, FaultServer, Faulty, Object, Response, Stall, Upload
-from tests.s3.support import MIB, fault_store, interrupt_when, with_query
+from tests.faults import Delay, FaultServer, Faulty, Object
+from tests.s3.support import MIB
 
-STALLS = Faulty(Object(b"x" * MIB), Stall(300_000))
+from .many import Counted, closed, small, store_of
 
 
 @pytest.fixture
 def store(fault_server: FaultServer) -> S3Store:
-    """A store whose objects `small/...` are there at once, and `stalls/...` never quite."""
-    fault_server.script("/bucket/small/*", Object(b"small"))
-    fault_server.script("/bucket/stalls/*", STALLS)
-    return fault_store(fault_server)
-
-
-def small(count: int) -> list[str]:
-    """Paths of objects that are there at once."""
-    return [f"small/{number}" for number in range(count)]
-
-
-class Counted:
-    """An iterator that says how many items were taken from it."""
-
-    def __init__(self, prefix: str = "small") -> None:
-        self.taken = 0
-        self._prefix = prefix
-
-    def __iter__(self) -> Iterator[str]:
-        while True:
-            self.taken += 1
-            yield f"{self._prefix}/{self.taken}"
-
-    async def run(self) -> AsyncIterator[str]:
-        """The same as an async iterator."""
-        for item in self:
-            yield item
-
-
-def _closed(server: FaultServer) -> bool:
-    return all(each.closed_by == "peer" for each in server.connections.all)
+    """A store as `many.store_of` makes it."""
+    return store_of(fault_server)
 
 
 # -- requests
@@ -304,153 +270,6 @@ def test_contents_to_be_put_are_pulled_within_the_budget(store: S3Store, budget:
     assert pulled == 20
 
 
-# -- stopping
-
-
-def _break(stream: Any) -> None:
-    for _ in stream:
-        break
-
-
-def _drop(stream: Any) -> None:
-    next(stream)
-    del stream
-
-
-def _with(stream: Any) -> None:
-    with stream:
-        next(stream)
-
-
-STOPS: dict[str, Callable[[Any], None]] = {"break": _break, "del": _drop, "with": _with}
-
-
-@pytest.mark.parametrize("stop", STOPS)
-def test_stopping_stops_everything_on_the_wire(fault_server: FaultServer, store: S3Store, stop: str) -> None:
-    STOPS[stop](store.get_many(["small/1", *(f"stalls/{number}" for number in range(5))]))
-    gc.collect()
-    _no_requests(fault_server)
-
-
-def _no_requests(server: FaultServer) -> None:
-    """Nothing is under way any more, though responses stall."""
-    from cumulo import _native
-
-    server.wait_for(lambda: _native.live_objects()["requests"] == 0)
-
-
-async def test_breaking_out_of_async_for(fault_server: FaultServer, store: S3Store) -> None:
-    async for _ in store.get_many(["small/1", *(f"stalls/{number}" for number in range(5))]):
-        break
-    await fault_server.wait_for_async(lambda: cumulo.runtime.stats()["requests"] == 0)
-
-
-async def test_cancelling_the_task_that_waits(fault_server: FaultServer, store: S3Store) -> None:
-    async def read() -> None:
-        async for _ in store.get_many(f"stalls/{number}" for number in range(5)):
-            pass
-
-    task = asyncio.ensure_future(read())
-    await fault_server.wait_for_async(lambda: fault_server.stalled == 5)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await fault_server.wait_for_async(lambda: _closed(fault_server))
-
-
-def test_the_first_error_stops_the_others(fault_server: FaultServer, store: S3Store) -> None:
-    fault_server.script("/bucket/missing", Faulty(Response.error(404, "NoSuchKey", "gone"), Delay(0.3)))
-    stream = store.get_many(["small/1", "stalls/1", "stalls/2", "missing"])
-    assert next(stream).path == "small/1"
-    with pytest.raises(NotFoundError):
-        next(stream)
-    fault_server.wait_for(lambda: fault_server.connections.closed_by_peer >= 2)
-
-
-def test_ctrl_c(fault_server: FaultServer, store: S3Store) -> None:
-    stream = store.get_many(f"stalls/{number}" for number in range(5))
-    thread = interrupt_when(lambda: fault_server.stalled == 5)
-    with pytest.raises(KeyboardInterrupt):
-        next(stream)
-    thread.join()
-    fault_server.wait_for(lambda: _closed(fault_server))
-    assert list(stream) == []
-
-
-_PROGRAM = """
-import sys, time
-from cumulo.store import S3Store
-store = S3Store("bucket", endpoint=sys.argv[1], skip_signature=True, client_options={"allow_http": True})
-try:
-    for item in store.get_many(f"stalls/{number}" for number in range(5)):
-        pass
-except KeyboardInterrupt:
-    print(time.monotonic())
-print(store.get("small/1").bytes().decode())
-"""
-
-
-def test_ctrl_c_in_a_program(fault_server: FaultServer, store: S3Store) -> None:
-    command = [sys.executable, "-c", _PROGRAM, fault_server.url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        fault_server.wait_for(lambda: fault_server.stalled == 5, 30)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (0, "")
-    assert out.split()[1:] == ["small"]
-
-
-@pytest.mark.parametrize("stop", [*STOPS, "error"])
-def test_uploads_that_had_begun_are_aborted(fault_server: FaultServer, store: S3Store, stop: str) -> None:
-    fault_server.script("/bucket/large", Upload())
-    fault_server.script("/bucket/large?partNumber=2", Response(read_stall=0))
-    fault_server.script("/bucket/denied", Faulty(Response.error(403, "AccessDenied", "no"), Delay(0.5)))
-    fault_server.script("/bucket/later", Faulty(Object(), Delay(0.5)))
-
-    def begun() -> Iterator[tuple[str, bytes]]:
-        yield "large", b"p" * (11 * MIB)
-        yield "denied" if stop == "error" else "later", b"x"
-
-    stream = store.put_many(begun())
-    if stop == "error":
-        with pytest.raises(PermissionDeniedError):
-            next(stream)
-    else:
-        STOPS[stop](stream)
-    del stream
-    fault_server.wait_for(lambda: with_query(fault_server, "uploadId", "DELETE"))
-
-
-def test_an_upload_that_was_being_created_is_aborted(fault_server: FaultServer, store: S3Store) -> None:
-    upload = Upload()
-    fault_server.script("/bucket/large", upload)
-    fault_server.script("/bucket/large?uploads", Faulty(upload, Delay(0.3)))
-    stream = store.put_many([("small/1", b"x"), ("large", b"p" * (11 * MIB))])
-    next(stream)
-    fault_server.wait_for(lambda: with_query(fault_server, "uploads"))
-    del stream
-    fault_server.wait_for(lambda: with_query(fault_server, "uploadId", "DELETE"))
-    assert not with_query(fault_server, "partNumber")
-
-
-async def test_an_upload_that_had_begun_is_aborted_when_its_task_is_cancelled(
-    fault_server: FaultServer, store: S3Store
-) -> None:
-    fault_server.script("/bucket/large", Upload())
-    fault_server.script("/bucket/large?partNumber=2", Response(read_stall=0))
-
-    async def write() -> None:
-        async for _ in store.put_many([("large", b"p" * (11 * MIB))]):
-            pass
-
-    task = asyncio.ensure_future(write())
-    await fault_server.wait_for_async(lambda: with_query(fault_server, "partNumber"))
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await fault_server.wait_for_async(lambda: with_query(fault_server, "uploadId", "DELETE"))
-
-
 # -- who reads
 
 
@@ -524,7 +343,7 @@ def test_futures_are_submitted_as_they_are_asked_for(fault_server: FaultServer, 
     fault_server.wait_for(lambda: len(fault_server.requests) == 4)
     for future in (*begun[1:], fourth):
         future.cancel()
-    fault_server.wait_for(lambda: _closed(fault_server))
+    fault_server.wait_for(lambda: closed(fault_server))
 
 
 def test_a_callback_may_ask_for_more_futures(store: S3Store) -> None:
