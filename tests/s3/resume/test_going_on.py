@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -20,87 +18,24 @@ import pytest
 
 from cumulo.exceptions import (
     AlreadyExistsError,
-    BaseError,
     LocalFileError,
     NotFoundError,
     PermissionDeniedError,
     PreconditionError,
-    ServerError,
 )
 from cumulo.store import LocalStore, MemoryStore, S3Store
 from tests.faults import FaultServer, Faulty, Request, Response, Stall, Upload
+from tests.s3.support import MIB, PATH, interrupt_when, server_store, with_query
 from tests.servers import S3Server
 
-from .support import MIB, NO_RETRY, PATH, fault_store, interrupt_when, server_store, with_query
-
-DATA = os.urandom(32 * MIB + 12_345)
-PARTS = 7
-PART = 5 * MIB
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A file of seven parts in a folder of its own."""
-    file = tmp_path / "folder" / "file"
-    file.parent.mkdir()
-    file.write_bytes(DATA)
-    return file
-
-
-@pytest.fixture
-def plain(fault_server: FaultServer) -> S3Store:
-    """A store that gives up at once."""
-    return fault_store(fault_server, retry_config=NO_RETRY)
-
-
-@pytest.fixture
-def upload(fault_server: FaultServer) -> Upload:
-    """At `key`."""
-    made = Upload()
-    fault_server.script(PATH, made)
-    return made
-
-
-def _token(source: Path) -> Path:
-    (found,) = source.parent.glob(".file.cumulo-put-*.json")
-    return found
-
-
-def _state(token: Path) -> dict[str, Any]:
-    return json.loads(json.loads(token.read_text())["state"])
-
-
-def _write(token: Path, state: dict[str, Any]) -> None:
-    content = json.dumps(state)
-    token.write_text(json.dumps({"cumulo": 1, "crc32": zlib.crc32(content.encode()), "state": content}))
-
-
-def _sent(server: FaultServer) -> list[int]:
-    return sorted(int(each.query["partNumber"]) for each in with_query(server, "partNumber", "PUT"))
-
-
-def _broken_off(server: FaultServer, store: S3Store, source: Path, upload: Upload, **options: Any) -> None:
-    """Parts 1 to 4 are sent, the fifth is refused."""
-    server.script(PATH + "?partNumber=5", Response.error(403))
-    with pytest.raises(PermissionDeniedError):
-        store.put("key", source, resume=True, max_concurrency=1, **options)
-    server.script(PATH + "?partNumber=5", upload)
-    assert not upload.aborted
-    assert sorted(_state(_token(source))["parts"]) == ["1", "2", "3", "4"]
-    server.requests.clear()
-
-
-def _assert_whole(upload: Upload, source: Path) -> None:
-    assert upload.object.data == source.read_bytes()
-    assert os.listdir(source.parent) == ["file"]
-
+from .support import DATA, PART, PARTS, assert_whole, broken_off, parts_sent, state_of, token_of
 
 # -- going on
 
 
 @pytest.mark.parametrize("how", ["sync", "async", "futures"])
-def test_the_rest_is_sent(fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, how: str) -> None:
-    _broken_off(fault_server, plain, source, upload)
+def test_the_rest_issent(fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, how: str) -> None:
+    broken_off(fault_server, plain, source, upload)
     if how == "sync":
         result = plain.put("key", source, resume=True, chunk_size=8 * MIB)  # the parts stay as they were
     elif how == "futures":
@@ -111,20 +46,20 @@ def test_the_rest_is_sent(fault_server: FaultServer, plain: S3Store, upload: Upl
             return await plain.put_async("key", source, resume=True)
 
         result = asyncio.run(run())
-    assert _sent(fault_server) == [5, 6, 7]
+    assert parts_sent(fault_server) == [5, 6, 7]
     assert result["e_tag"] == upload.object.etag
     assert upload.parts == {}
     assert not with_query(fault_server, "uploads")
-    _assert_whole(upload, source)
+    assert_whole(upload, source)
 
 
 def test_listings_of_several_pages(fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path) -> None:
     upload.page = 2
-    _broken_off(fault_server, plain, source, upload)
+    broken_off(fault_server, plain, source, upload)
     plain.put("key", source, resume=True)
-    assert _sent(fault_server) == [5, 6, 7]
+    assert parts_sent(fault_server) == [5, 6, 7]
     assert len(with_query(fault_server, "uploadId", "GET")) == 2
-    _assert_whole(upload, source)
+    assert_whole(upload, source)
 
 
 def test_a_token_elsewhere(
@@ -137,9 +72,9 @@ def test_a_token_elsewhere(
     fault_server.script(PATH + "?partNumber=5", upload)
     fault_server.requests.clear()
     plain.put("key", source, resume=str(tmp_path / "token"))
-    assert _sent(fault_server) == [5, 6, 7]
+    assert parts_sent(fault_server) == [5, 6, 7]
     assert not (tmp_path / "token").exists()
-    _assert_whole(upload, source)
+    assert_whole(upload, source)
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["fresh", "broken off before"])
@@ -148,24 +83,24 @@ def test_several_at_a_time(
 ) -> None:
     """The object is whole, whoever writes it; who comes too late for the upload is told so, and nothing is left."""
     if begun:
-        _broken_off(fault_server, plain, source, upload)
+        broken_off(fault_server, plain, source, upload)
     futures = [plain.futures.put("key", source, resume=True, max_concurrency=2) for _ in range(3)]
     errors = [future.exception(60) for future in futures]
     assert None in errors
     assert all(error is None or isinstance(error, NotFoundError) for error in errors)
-    _assert_whole(upload, source)
+    assert_whole(upload, source)
     assert upload.parts == {}
 
 
 def test_two_targets_have_two_tokens(fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path) -> None:
-    _broken_off(fault_server, plain, source, upload)
+    broken_off(fault_server, plain, source, upload)
     other = Upload()
     fault_server.script("/bucket/other", other)
     plain.put("other", source, resume=True)
     assert other.object.data == DATA
     fault_server.requests.clear()
     plain.put("key", source, resume=True)
-    assert _sent(fault_server) == [5, 6, 7]
+    assert parts_sent(fault_server) == [5, 6, 7]
 
 
 def _wait(condition: Callable[[], object]) -> None:
@@ -213,16 +148,16 @@ def test_a_cancelled_call_goes_on(
 
     end(faulty, source, stalled)
     until = time.monotonic() + 20
-    while len(_state(_token(source))["parts"]) == 0 and time.monotonic() < until:
+    while len(state_of(token_of(source))["parts"]) == 0 and time.monotonic() < until:
         time.sleep(0.01)
-    had = {int(number) for number in _state(_token(source))["parts"]}
+    had = {int(number) for number in state_of(token_of(source))["parts"]}
     assert had
     assert not upload.aborted
     fault_server.script(PATH + "?partNumber=6", upload)
     fault_server.requests.clear()
     faulty.put("key", source, resume=True)
-    assert _sent(fault_server) == sorted(set(range(1, PARTS + 1)) - had)
-    _assert_whole(upload, source)
+    assert parts_sent(fault_server) == sorted(set(range(1, PARTS + 1)) - had)
+    assert_whole(upload, source)
 
 
 # -- killed
@@ -245,10 +180,10 @@ def _killed(options: dict[str, Any], source: Path) -> set[int]:
     while not parts and time.monotonic() < until and process.poll() is None:
         time.sleep(0.01)
         for token in source.parent.glob(".file.cumulo-put-*.json"):
-            parts = {int(number) for number in _state(token)["parts"]}
+            parts = {int(number) for number in state_of(token)["parts"]}
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    return {int(number) for number in _state(_token(source))["parts"]}
+    return {int(number) for number in state_of(token_of(source))["parts"]}
 
 
 def test_a_killed_process(fault_server: FaultServer, faulty: S3Store, upload: Upload, source: Path) -> None:
@@ -259,8 +194,8 @@ def test_a_killed_process(fault_server: FaultServer, faulty: S3Store, upload: Up
     fault_server.script(PATH + "?partNumber", upload, method="PUT")
     fault_server.requests.clear()
     faulty.put("key", source, resume=True)
-    assert _sent(fault_server) == sorted(set(range(1, PARTS + 1)) - had)
-    _assert_whole(upload, source)
+    assert parts_sent(fault_server) == sorted(set(range(1, PARTS + 1)) - had)
+    assert_whole(upload, source)
 
 
 @pytest.mark.parametrize("name", ["ministack", "moto"])
@@ -287,169 +222,6 @@ def test_a_killed_process_and_real_servers(request: pytest.FixtureRequest, name:
     assert os.listdir(source.parent) == ["file"]
 
 
-# -- what does not fit
-
-
-def _assert_anew(server: FaultServer, store: S3Store, upload: Upload, source: Path, caplog: Any, why: str) -> None:
-    with caplog.at_level(logging.WARNING, "cumulo"):
-        store.put("key", source, resume=True)
-    assert why in caplog.text
-    _assert_whole(upload, source)
-
-
-def _touch(source: Path) -> None:
-    os.utime(source, ns=(1, 1))
-
-
-def _grow(source: Path) -> None:
-    with source.open("ab") as file:
-        file.write(b"more")
-
-
-def _replace(source: Path) -> None:
-    status = source.stat()
-    other = source.with_name("other")
-    other.write_bytes(bytes(len(DATA)))
-    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
-    other.replace(source)
-
-
-def _rewrite_and_set_back(source: Path) -> None:
-    status = source.stat()
-    source.write_bytes(bytes(len(DATA)))
-    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-@pytest.mark.parametrize("change", [_touch, _grow, _replace, _rewrite_and_set_back])
-def test_a_source_that_changed(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, caplog: Any, change: Callable[[Path], None]
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    change(source)
-    _assert_anew(fault_server, plain, upload, source, caplog, "source was")
-    assert _sent(fault_server) == list(range(1, PARTS + 1))
-    assert upload.aborted == ["upload-1"]
-
-
-def test_a_source_that_became_small(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, caplog: Any
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    source.write_bytes(b"small")
-    _assert_anew(fault_server, plain, upload, source, caplog, "source was")
-    assert upload.aborted == ["upload-1"]
-
-
-WRONG: dict[str, list[Any]] = {
-    "target": ["elsewhere", None],
-    "made": ["", 5],
-    "source": [[], None, [1, 2, 3, 4, 5]],
-    "upload": ["upload-99", "", None, 7],
-    "part": [0, -1, True, "x", 6 * MIB, 2**60, len(DATA) - PART, None],
-    "parts": [None, [], {"1": []}, {"x": [0, PART, "e", None]}, {"0": [-PART, PART, "e", None]},
-              {"1": [0, PART, '"wrong"', None]}, {"8": [7 * PART, PART, "e", None]}, {"1": 5}],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-def test_a_token_with_a_wrong_field(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, caplog: Any, name: str, value: Any
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    _write(_token(source), {**_state(_token(source)), name: value})
-    _assert_anew(fault_server, plain, upload, source, caplog, "begins anew")
-    assert _sent(fault_server) == list(range(1, PARTS + 1))
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_a_token_that_lacks_a_field(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, caplog: Any, name: str
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    state = _state(_token(source))
-    del state[name]
-    _write(_token(source), state)
-    _assert_anew(fault_server, plain, upload, source, caplog, "begins anew")
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\x00", b'{"cumulo": 1, "crc32": 0, "state": "{}"}'])
-def test_a_token_that_is_none(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, caplog: Any, content: bytes
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    _token(source).write_bytes(content)
-    _assert_anew(fault_server, plain, upload, source, caplog, "can't be read")
-
-
-def test_other_attributes(fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, caplog: Any) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    with caplog.at_level(logging.WARNING, "cumulo"):
-        plain.put("key", source, resume=True, attributes={"made-by": "me"})
-    assert "made was" in caplog.text
-    (create,) = with_query(fault_server, "uploads")
-    assert create.header("x-amz-meta-made-by") == "me"
-    assert upload.aborted == ["upload-1"]
-    _assert_whole(upload, source)
-
-
-def test_an_upload_that_is_gone(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, caplog: Any
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    upload.aborted.append(upload.parts.popitem()[0])
-    _assert_anew(fault_server, plain, upload, source, caplog, "NoSuchUpload")
-    assert _sent(fault_server) == list(range(1, PARTS + 1))
-
-
-@pytest.mark.parametrize("harm", ["missing", "other content", "other size"])
-def test_parts_that_the_server_has_not(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, harm: str
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    (parts,) = upload.parts.values()
-    if harm == "missing":
-        del parts[2]
-    else:
-        parts[2] = bytes(PART if harm == "other content" else MIB)
-    plain.put("key", source, resume=True)
-    assert _sent(fault_server) == [2, 5, 6, 7]
-    _assert_whole(upload, source)
-
-
-@pytest.mark.parametrize("status", [403, 405, 501])
-def test_a_server_that_does_not_list_parts(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, caplog: Any, status: int
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    fault_server.script(PATH + "?uploadId", Response.error(status, "Whatever"), method="GET")
-    _assert_anew(fault_server, plain, upload, source, caplog, "does not say what it has")
-    assert upload.aborted == ["upload-1"]
-
-
-def test_a_server_that_is_down_for_a_moment(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    fault_server.script(PATH + "?uploadId", Response.error(503), method="GET")
-    with pytest.raises(ServerError):
-        plain.put("key", source, resume=True)
-    fault_server.script(PATH + "?uploadId", upload, method="GET")
-    fault_server.requests.clear()
-    plain.put("key", source, resume=True)
-    assert _sent(fault_server) == [5, 6, 7]
-
-
-def test_a_completion_that_finds_the_parts_wrong_ends_it(
-    fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path
-) -> None:
-    _broken_off(fault_server, plain, source, upload)
-    fault_server.script(PATH + "?uploadId", Response.error(400, "InvalidPart"), method="POST")
-    with pytest.raises(BaseError):
-        plain.put("key", source, resume=True)
-    assert upload.aborted == ["upload-1"]
-    assert os.listdir(source.parent) == ["file"]
-
-
 # -- conditions
 
 
@@ -463,7 +235,7 @@ def test_a_completion_that_finds_the_parts_wrong_ends_it(
 def test_conditions_hold_for_the_completion(
     fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, mode: Any, header: Any, kind: Any
 ) -> None:
-    _broken_off(fault_server, plain, source, upload, mode=mode)
+    broken_off(fault_server, plain, source, upload, mode=mode)
     fault_server.script(PATH + "?uploadId", Response.error(412, "PreconditionFailed"), method="POST")
     with pytest.raises(kind):
         plain.put("key", source, resume=True, mode=mode)
@@ -471,10 +243,10 @@ def test_conditions_hold_for_the_completion(
     fault_server.script(PATH + "?uploadId", upload, method="POST")
     fault_server.requests.clear()
     plain.put("key", source, resume=True, mode=mode)
-    assert _sent(fault_server) == []
+    assert parts_sent(fault_server) == []
     (complete,) = with_query(fault_server, "uploadId", "POST")
     assert complete.header(header[0]) == header[1]
-    _assert_whole(upload, source)
+    assert_whole(upload, source)
 
 
 def test_create_on_a_real_server(ministack: S3Server, source: Path) -> None:
@@ -499,7 +271,7 @@ def test_other_sources_are_refused(fault_server: FaultServer, plain: S3Store, so
     assert fault_server.requests == []
 
 
-def test_stores_without_uploads_just_write(source: Path, tmp_path: Path) -> None:
+def test_stores_without_uploads_justwrite(source: Path, tmp_path: Path) -> None:
     for store in (LocalStore(tmp_path), MemoryStore()):
         store.put("key", source, resume=True)
         assert store.get("key").bytes() == DATA
@@ -507,7 +279,7 @@ def test_stores_without_uploads_just_write(source: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("options", [{"use_multipart": False}, {"chunk_size": 40 * MIB}])
-def test_one_request_needs_no_token(
+def test_one_request_needs_notoken(
     fault_server: FaultServer, plain: S3Store, upload: Upload, source: Path, options: dict[str, Any]
 ) -> None:
     seen: list[list[str]] = []
@@ -527,5 +299,5 @@ def test_a_token_that_can_not_be_written(
     with pytest.raises(LocalFileError) as caught:
         plain.put("key", source, resume=tmp_path / "missing" / "token")
     assert caught.value.filename == str(tmp_path / "missing" / "token")
-    assert _sent(fault_server) == []
+    assert parts_sent(fault_server) == []
     assert upload.aborted == ["upload-1"]
