@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cumulo.store._base import ObjectStoreMethods
 
 _FIRST_AHEAD_BYTES = 128 << 10
-_RAMP_BYTES = 4 << 20
+_RAMP_BYTES = 2 << 20
 _FACTOR = 4
 _FIRST_PARTS = 2
 _SKIP_BYTES = DEFAULT_PART_BYTES
@@ -191,9 +191,10 @@ class Reader:
         if stream is None:
             if not ahead:
                 return (yield from self._somewhere(at, end))
+            begins = self._window == 0
             self._window = max(_FACTOR * self._window, _FACTOR * (end - at), _FIRST_AHEAD_BYTES)
-            if self._window <= _RAMP_BYTES or self.size - at <= self._window:
-                return (yield from self._fetched(at, max(end, at + self._window)))
+            if begins or self._window <= _RAMP_BYTES or self.size - at <= _RAMP_BYTES:
+                return (yield from self._fetched(at, max(end, at + min(self._window, _RAMP_BYTES))))
             if end == self.size and end - at > _MOST_CHUNK_BYTES:  # all the rest in one go, in parts to their places
                 return (yield from self._fetched(at, end))
             stream = yield from self._open_stream(at, end - at)
