@@ -142,12 +142,13 @@ cdef extern from "engine/engine.h" nogil:
         CML_SINK_COLLECT, CML_SINK_BUFFER, CML_SINK_STREAM
     enum:
         CML_FLAG_ANNOUNCE_HEADERS, CML_FLAG_ERROR_IN_200, CML_FLAG_VERIFY, CML_FLAG_UNSIGNED, CML_FLAG_CLEAN_UP, \
-            CML_FLAG_CUT
+            CML_FLAG_CUT, CML_FLAG_WHOLE
     cml_request *cml_request_new(cml_client *client, const char *method, const char *path, size_t path_len)
     void cml_request_add_header(cml_request *request, const char *name, size_t name_len, const char *value,
                                 size_t value_len)
     void cml_request_set_range(cml_request *request, cml_range kind, uint64_t start, uint64_t end)
     void cml_request_set_flags(cml_request *request, uint32_t flags)
+    void cml_request_add_flags(cml_request *request, uint32_t flags)
     void cml_request_set_timeout(cml_request *request, uint64_t total_ms)
     void cml_request_set_body_memory(cml_request *request, const void *data, size_t length)
     void cml_request_set_body_file(cml_request *request, int fd, uint64_t offset, uint64_t length)

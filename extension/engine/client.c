@@ -204,6 +204,10 @@ void cml_request_set_flags(struct cml_request *request, uint32_t flags) {
     request->flags = flags;
 }
 
+void cml_request_add_flags(struct cml_request *request, uint32_t flags) {
+    request->flags |= flags;
+}
+
 void cml_request_set_timeout(struct cml_request *request, uint64_t total_ms) {
     request->total_ns = total_ms * 1000000ull;
 }
@@ -253,6 +257,13 @@ static struct cml_shard *s_choose_shard(const struct cml_request *request) {
     return least;
 }
 
+/* A loop that waits for a disk keeps all its requests waiting. */
+static void s_read_ahead(const struct cml_request *request) {
+    if (request->body_length >= LARGE && request->body_memory == NULL) {
+        cml_disk_read_ahead(request->body_fd, request->body_offset, request->body_length);
+    }
+}
+
 /* False when it has no shard of its own and is under way already. */
 static bool s_give_to_shard(struct cml_request *request, struct cml_queue *queue) {
     request->queue = queue;
@@ -274,6 +285,7 @@ static bool s_give_to_shard(struct cml_request *request, struct cml_queue *queue
 
 void cml_request_submit(struct cml_request *request, struct cml_queue *queue) {
     if (s_give_to_shard(request, queue)) {
+        s_read_ahead(request);
         cml_shard_post(request, CML_MSG_SUBMIT);
     }
 }
@@ -294,6 +306,7 @@ bool cml_request_submit_and_wait(struct cml_request *request, struct cml_queue *
     struct aws_event_loop *loop = request->shard->loop;
     /* Not for a large upload: the loop's thread does its hashing and writing beside this one. */
     bool leads = request->body_length < LARGE && cml_loop_lead(loop);
+    s_read_ahead(request);
     cml_shard_post(request, CML_MSG_SUBMIT);
     if (!leads) {
         return cml_queue_wait_in_turn(queue, timeout_ms);

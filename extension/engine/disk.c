@@ -1,8 +1,11 @@
 #include "disk.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 
+#define AHEAD_BYTES ((uint64_t)2 << 20) /* what the kernel takes at a time */
 #define THREADS 2 /* more do not make one disk faster; one would let a slow one hold up another */
 
 static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -58,6 +61,38 @@ int cml_disk_post(struct cml_disk_job *job) {
     pthread_mutex_unlock(&s_lock);
     return error;
 }
+
+#ifdef POSIX_FADV_WILLNEED
+struct s_read_ahead {
+    struct cml_disk_job job;
+    int fd;
+    uint64_t at, end;
+};
+
+static void _on_read_ahead(struct cml_disk_job *job) {
+    struct s_read_ahead *ahead = CML_CONTAINER_OF(job, struct s_read_ahead, job);
+    for (uint64_t at = ahead->at; at < ahead->end; at += AHEAD_BYTES) {
+        uint64_t left = ahead->end - at;
+        posix_fadvise(ahead->fd, (off_t)at, (off_t)(left < AHEAD_BYTES ? left : AHEAD_BYTES), POSIX_FADV_WILLNEED);
+    }
+    free(ahead);
+}
+
+void cml_disk_read_ahead(int fd, uint64_t offset, uint64_t length) {
+    struct s_read_ahead *ahead = malloc(sizeof(*ahead));
+    if (ahead == NULL) {
+        return;
+    }
+    *ahead = (struct s_read_ahead){.job.run = _on_read_ahead, .fd = fd, .at = offset, .end = offset + length};
+    if (cml_disk_post(&ahead->job) != 0) {
+        free(ahead);
+    }
+}
+#else
+void cml_disk_read_ahead(int fd, uint64_t offset, uint64_t length) {
+    (void)fd, (void)offset, (void)length;
+}
+#endif
 
 bool cml_disk_is_idle(void) {
     pthread_mutex_lock(&s_lock);

@@ -15,6 +15,8 @@ struct cml_disk_job {
 
 /* Any thread, locks held or not. The job must not be waiting already. 0, or an errno when no thread can be had. */
 int cml_disk_post(struct cml_disk_job *job);
+/* Lets the kernel fetch what is about to be read: advice, which does no harm when the descriptor is closed before. */
+void cml_disk_read_ahead(int fd, uint64_t offset, uint64_t length);
 bool cml_disk_is_idle(void);
 void cml_disk_reset_after_fork(void);
 

@@ -142,7 +142,8 @@ enum cml_flags {
     CML_FLAG_VERIFY = 4,             /* check the body against a checksum the server sent */
     CML_FLAG_UNSIGNED = 8,           /* do not sign although the client does */
     CML_FLAG_CLEAN_UP = 16,          /* an exit waits for it a little: it takes back what was begun at a server */
-    CML_FLAG_CUT = 32                /* a range may be cut out of the whole object, where a server knows no Range */
+    CML_FLAG_CUT = 32,               /* a range may be cut out of the whole object, where a server knows no Range */
+    CML_FLAG_WHOLE = 64              /* with ANNOUNCE_HEADERS: not of a body that is fetched unasked, only of its end */
 };
 
 /* path: what follows the authority, percent-encoded, query included. method: a token. Both are copied. */
@@ -151,6 +152,7 @@ void cml_request_add_header(struct cml_request *request, const char *name, size_
                             size_t value_len);
 void cml_request_set_range(struct cml_request *request, enum cml_range kind, uint64_t start, uint64_t end);
 void cml_request_set_flags(struct cml_request *request, uint32_t flags);
+void cml_request_add_flags(struct cml_request *request, uint32_t flags);
 void cml_request_set_timeout(struct cml_request *request, uint64_t total_ms);
 /* The memory or descriptor stays the caller's and must live until the request has ended. */
 void cml_request_set_body_memory(struct cml_request *request, const void *data, size_t length);

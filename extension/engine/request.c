@@ -215,7 +215,8 @@ static void s_commit(struct cml_request *request) {
     bool news = !request->headers_ready;
     request->headers_ready = true;
     pthread_mutex_unlock(&request->lock);
-    if (news && (request->flags & CML_FLAG_ANNOUNCE_HEADERS)) {
+    bool waits_for_end = (request->flags & CML_FLAG_WHOLE) && request->prefetched != NULL;
+    if (news && (request->flags & CML_FLAG_ANNOUNCE_HEADERS) && !waits_for_end) {
         cml_request_announce(request);
     }
 }

@@ -34,7 +34,8 @@ struct aws_socket_vtable {
     void (*socket_cleanup_fn)(struct aws_socket *socket);
     void *before[10];
     int (*socket_read_fn)(struct aws_socket *socket, struct aws_byte_buf *buffer, size_t *amount_read);
-    void *after[7];
+    int (*socket_write_fn)(struct aws_socket *, const struct aws_byte_cursor *, aws_socket_on_write_completed_fn *, void *);
+    void *after[6];
 };
 struct aws_h1_window_stats {
     size_t connection_window, recent_window_increments, buffer_capacity, buffer_pending_bytes;
@@ -57,40 +58,48 @@ static struct cml_reader *s_of(const struct aws_socket *socket) {
     return CML_CONTAINER_OF(socket->vtable, struct cml_reader, vtable);
 }
 
-/* ---- messages: on their release the pool would wipe them, and wants what it gave ---- */
+/* ---- messages: on their release the pool would wipe them, a pass over memory; and wants what it gave ---- */
 
 struct s_lent { /* in the memory of a message that carries other memory */
     struct aws_allocator *allocator;
     size_t capacity;
 };
 
+/* A pool's message has its allocator right behind it. */
+static struct aws_allocator *s_pool_of(struct aws_io_message *message) {
+    return (struct aws_allocator *)(message + 1);
+}
+
 static void _on_release(struct aws_allocator *hook, void *data) {
     (void)hook;
     struct aws_io_message *message = data;
-    struct aws_allocator *pool = message->user_data;
     message->message_data.len = 0; /* nothing to wipe */
-    message->user_data = NULL;
-    message->allocator = pool;
-    aws_mem_release(pool, message);
+    message->allocator = s_pool_of(message);
+    aws_mem_release(message->allocator, message);
+}
+
+static struct aws_allocator s_unwiped = {.mem_release = _on_release};
+
+static void s_spare_wiping(struct aws_io_message *message) {
+    if (message->allocator == s_pool_of(message)) {
+        message->allocator = &s_unwiped;
+    }
 }
 
 static void _on_release_lent(struct aws_allocator *hook, void *data) {
+    (void)hook;
     struct aws_io_message *message = data;
     struct s_lent lent;
     memcpy(&lent, message->user_data, sizeof(lent));
     message->message_data.buffer = message->user_data;
     message->message_data.capacity = lent.capacity;
-    message->user_data = lent.allocator;
-    _on_release(hook, message);
+    message->message_data.len = 0;
+    message->user_data = NULL;
+    message->allocator = lent.allocator;
+    aws_mem_release(message->allocator, message);
 }
 
-static struct aws_allocator s_unwiped = {.mem_release = _on_release};
 static struct aws_allocator s_lent_to = {.mem_release = _on_release_lent};
-
-static void s_hook(struct aws_io_message *message) {
-    message->user_data = message->allocator;
-    message->allocator = &s_unwiped;
-}
 
 static void s_lend(struct aws_io_message *message, uint8_t *own, size_t capacity) {
     struct s_lent lent = {.allocator = message->allocator, .capacity = capacity};
@@ -208,7 +217,7 @@ static int s_read_message(struct cml_reader *reader, struct aws_socket *socket, 
     buffer->capacity = capacity;
     if (result == AWS_OP_SUCCESS) {
         reader->empty = *amount < most;
-        s_hook(CML_CONTAINER_OF(buffer, struct aws_io_message, message_data));
+        s_spare_wiping(CML_CONTAINER_OF(buffer, struct aws_io_message, message_data));
     }
     return result;
 }
@@ -260,6 +269,15 @@ static int s_read(struct aws_socket *socket, struct aws_byte_buf *buffer, size_t
     return result;
 }
 
+/* ---- writing ---- */
+
+/* The socket's handler gives its message for user_data. */
+static int s_write(struct aws_socket *socket, const struct aws_byte_cursor *bytes,
+                   aws_socket_on_write_completed_fn *on_written, void *user_data) {
+    s_spare_wiping(user_data);
+    return s_of(socket)->crt->socket_write_fn(socket, bytes, on_written, user_data);
+}
+
 /* ---- life ---- */
 
 static void s_clean_up(struct aws_socket *socket) {
@@ -280,6 +298,7 @@ void cml_socket_adopt(struct cml_connection *connection) {
     const struct cml_endpoint *endpoint = connection->home->endpoint;
     reader->vtable = *socket->vtable;
     reader->vtable.socket_read_fn = s_read;
+    reader->vtable.socket_write_fn = s_write;
     reader->vtable.socket_cleanup_fn = s_clean_up;
     reader->crt = socket->vtable;
     reader->connection = connection;

@@ -346,6 +346,10 @@ cdef class Request:
 
     # -- where the body goes
 
+    def expect_whole(self):
+        """Before submission: of a body that is fetched unasked there need be no news before it is all there."""
+        cml_request_add_flags(self.c, CML_FLAG_WHOLE)
+
     cpdef feed_target(self, size_t size):
         """Room for a body of known size, in the pool's memory."""
         self.target = _new_buffer(size)

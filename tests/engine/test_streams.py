@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from cumulo import _native as native
-from tests.faults import FaultServer, Faulty, Object, Response, Stall
+from tests.faults import FaultServer, Faulty, Object, Response, Stall, Trickle
 
-from .support import PATH, STREAM, error_of, open_stream, read_piece, read_stream
+from .support import PATH, STREAM, error_of, open_stream, read_piece, read_stream, request
 
 DATA = bytes(range(251)) * (STREAM // 251)
 CHUNKED = Response.of(DATA).but(framing="chunked")
@@ -119,3 +119,23 @@ def test_dropped_half_read(fault_server: FaultServer, client: native.Client) -> 
         stream.cancel()
         del stream
     fault_server.wait_for(lambda: fault_server.connections.open == 0)
+
+
+@pytest.mark.parametrize(("size", "ended"), [(1 << 20, True), (STREAM, False)])
+def test_news_of_a_body_that_is_wanted_whole(
+    fault_server: FaultServer, client: native.Client, size: int, ended: bool
+) -> None:
+    # One that is fetched unasked is heard of at its end only; a longer one waits for room, and so must be heard of.
+    fault_server.script(PATH, Faulty(Object(bytes(size)), Trickle(4 << 20)))
+    wanted = request(client, sink="stream", announce_headers=True)
+    wanted.expect_whole()
+    news: list[bool] = []
+    wanted.waiter = lambda each: news.append(each.finished)
+    queue = native.thread_queue()
+    wanted.submit(queue)
+    until = time.monotonic() + 20
+    while not news and time.monotonic() < until:
+        queue.wait_and_drain(50)
+    assert news == [ended]
+    wanted.cancel()
+    wanted.wait()

@@ -62,6 +62,7 @@ def _range_into(store: Any, data: bytes) -> bool:
 READS = {
     "get": lambda store, data: store.get("key").bytes() == data,
     "get async": lambda store, data: asyncio.run(_whole_async(store)) == data,
+    "many": lambda store, data: [each.bytes for each in store.get_many(["key", "key"])] == [data, data],
     "stream": lambda store, data: b"".join(store.get("key").stream(100_000)) == data,
     "part": lambda store, data: store.get("key", options={"range": (3, 4000)}).bytes() == data[3:4000],
     "offset": lambda store, data: store.get("key", options={"range": {"offset": 77}}).bytes() == data[77:],

@@ -83,12 +83,15 @@ def get(
     part_size: int | None = None,
     max_concurrency: int | None = None,
     unsized: Unsized | None = None,
+    *,
+    at_once: bool = False,
 ) -> Plan[GetResult]:
     """One request; its body waits until the result is consumed. Then, if it is large, others fetch parts of it.
 
-    `unsized` makes the result of a response without a length.
+    `unsized` makes the result of a response without a length. `at_once`: the content is what is wanted; when that is
+    short, the result comes with it and not before.
     """
-    result, _ = yield from get_response(provider, path, options, part_size, max_concurrency, unsized)
+    result, _ = yield from get_response(provider, path, options, part_size, max_concurrency, unsized, at_once=at_once)
     return result
 
 
@@ -99,6 +102,8 @@ def get_response(
     part_size: int | None = None,
     max_concurrency: int | None = None,
     unsized: Unsized | None = None,
+    *,
+    at_once: bool = False,
 ) -> Plan[tuple[GetResult, Request]]:
     """`get`'s result, and the request whose headers it is of."""
     wanted = Wanted(options)
@@ -110,6 +115,8 @@ def get_response(
         return without_content(meta, provider.attributes(request)), request
     request = provider.get(path, wanted)
     request.mark_digest(part_bytes)
+    if at_once:
+        request.expect_whole()
     yield Start(request)
     try:
         yield Until(request, headers=True)

@@ -145,6 +145,10 @@ class NativeStore(ObjectStoreMethods):
         return get.get(self._use().provider, path, options, part_size, max_concurrency)
 
     @when_ready
+    def _plan_whole(self, path: str) -> Plan[GetResult]:
+        return get.get(self._use().provider, path, None, at_once=True)
+
+    @when_ready
     def _plan_get_into(
         self, path: str, buffer: Buffer, options: GetOptions | None, part_size: int | None, max_concurrency: int | None
     ) -> Plan[int]:

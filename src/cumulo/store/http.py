@@ -154,6 +154,9 @@ class HTTPStore(NativeStore):
     ) -> Plan[GetResult]:
         return followed(self._web, lambda at: web.get(at, path, options, part_size, max_concurrency))
 
+    def _plan_whole(self, path: str) -> Plan[GetResult]:
+        return self._plan_get(path, None)
+
     def _plan_get_into(
         self, path: str, buffer: Buffer, options: GetOptions | None, part_size: int | None, max_concurrency: int | None
     ) -> Plan[int]:
