@@ -41,6 +41,7 @@ include "s3/bulk.pxi"
 include "parse/columns.pxi"
 include "parse/listing.pxi"
 include "parse/blobs.pxi"
+include "parse/versions.pxi"
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

@@ -3,7 +3,8 @@
 # Left out of a page: what an account with a hierarchical namespace lists as directories.
 
 cdef class _BlobPage(_ListPage):
-    cdef bint is_directory
+    cdef bint is_directory, with_versions
+    cdef object latest
 
     cdef int open_root(self) except -1:
         return self.open_page("EnumerationResults")
@@ -41,6 +42,7 @@ cdef class _BlobPage(_ListPage):
         cdef int token
         self.begin_row()
         self.is_directory = False
+        self.latest = None
         while True:
             token = self.next()
             if token == CML_XML_CLOSE:
@@ -52,6 +54,8 @@ cdef class _BlobPage(_ListPage):
                 self.take_path()
             elif cml_xml_is(&self.xml, "VersionId"):
                 self.take_text_field(_VERSION, &self.row.version)
+            elif cml_xml_is(&self.xml, "IsCurrentVersion"):
+                self.latest = self.read_bool(self.latest)
             elif cml_xml_is(&self.xml, "Properties"):
                 self.take_properties()
             else:
@@ -59,7 +63,10 @@ cdef class _BlobPage(_ListPage):
         if self.is_directory and self.seen & _PATH:
             self.keeps = False
             return 0
-        return self.end_row("a blob without Name, Last-Modified or Content-Length")
+        self.end_row("a blob without Name, Last-Modified or Content-Length")
+        if self.with_versions:
+            self.objects[len(self.objects) - 1].update(is_latest=bool(self.latest), is_delete_marker=False)
+        return 0
 
     cdef int take_properties(self) except -1:
         cdef int token
@@ -139,13 +146,14 @@ cdef bint _http_date(const char *text, size_t length, int64_t *us) noexcept nogi
     return True
 
 
-def parse_blob_page(body, str strip_prefix, bint columns=False):
+def parse_blob_page(body, str strip_prefix, bint columns=False, bint versions=False):
     """A page of Azure's List Blobs.
 
     Args:
         body: the whole body; anything with the buffer protocol.
         strip_prefix: cut from every path; each must begin with it.
         columns: whether objects come as `Columns` in place of dicts.
+        versions: whether dicts have `is_latest` and `is_delete_marker`, too.
 
     Returns:
         `(objects, common_prefixes, next_marker)`: objects as `parse_list_page` gives them, ETags with their quotes;
@@ -155,5 +163,6 @@ def parse_blob_page(body, str strip_prefix, bint columns=False):
         ListError: anything but a complete, well-formed page; with `code` and `message` if it is an error document.
     """
     cdef _BlobPage page = _BlobPage(body, strip_prefix, False, columns)
+    page.with_versions = versions and not columns
     page.parse()
     return page.found, page.prefixes, page.token

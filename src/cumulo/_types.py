@@ -68,6 +68,15 @@ class ObjectMeta(TypedDict):
     """The version, where the bucket keeps versions."""
 
 
+class ObjectVersion(ObjectMeta):
+    """One version of an object, or what marks it as deleted."""
+
+    is_latest: bool
+    """Whether a read that names no version finds this one (a delete marker: finds nothing)."""
+    is_delete_marker: bool
+    """Whether the object was deleted here: such a version has no content. Of S3 only."""
+
+
 class OffsetRange(TypedDict):
     """All bytes from an offset on."""
 

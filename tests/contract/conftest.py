@@ -23,9 +23,9 @@ S3_SERVERS = ("ministack", "moto", "swift")
 
 
 def s3_store(server: S3Server, **options: Any) -> S3Store:
-    """A store on a fresh bucket of a real server."""
+    """A store on a fresh bucket of a real server, or on `bucket`."""
     return S3Store(
-        server.new_bucket(),
+        options.pop("bucket", None) or server.new_bucket(),
         endpoint=server.endpoint,
         region=server.region,
         access_key_id=server.access_key_id,

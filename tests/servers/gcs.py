@@ -6,6 +6,7 @@ generations, so this one is the project's own. It was held against Google's own 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import json
@@ -13,6 +14,7 @@ import re
 import threading
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from email.utils import formatdate, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -24,6 +26,7 @@ from .gcs_objects import Bucket, GCSError, Generation, crc32c, md5
 _KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type")
 _REWRITE = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/rewriteTo/b/([^/]+)/o/([^/]+)")
 _JSON_OBJECT = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)")
+_JSON_LIST = re.compile(r"/storage/v1/b/([^/]+)/o")
 
 
 class _Server(ThreadingHTTPServer):
@@ -40,6 +43,7 @@ class GCSServer:
         self.buckets: dict[str, Bucket] = {}
         self.token: str | None = None
         self.rewrite_calls = 1
+        self.versions_in_page = 1000
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.busy: dict[str, int] = {}
         """Keys whose deletion in a batch is answered so many times by 503."""
@@ -92,8 +96,10 @@ class _Call:
             return self._rewrite(*map(unquote, found.groups()))
         if (found := _JSON_OBJECT.fullmatch(self.path)) and self.method == "DELETE":
             bucket, key = map(unquote, found.groups())
-            self._bucket(bucket).delete(key)
+            self._bucket(bucket).delete(key, self.query.get("generation"))
             return 204, [], b""
+        if found := _JSON_LIST.fullmatch(self.path):
+            return self._list_versions(self._bucket(unquote(found.group(1))))
         name, _, key = self.path[1:].partition("/")
         bucket = self._bucket(unquote(name))
         return self._object(bucket, unquote(key)) if key else self._list(bucket, unquote(name))
@@ -223,6 +229,19 @@ class _Call:
 
     # -- the JSON API
 
+    def _list_versions(self, bucket: Bucket) -> tuple[int, list[tuple[str, str]], bytes]:
+        assert self.query["versions"] == "true"
+        with bucket.lock:
+            live = [(key, found, True) for key, found in bucket.live.items()]
+            everything = live + [(key, found, False) for (key, _), found in bucket.past.items()]
+        prefix, start = self.query.get("prefix", ""), int(self.query.get("pageToken", "0"))
+        rows = sorted((row for row in everything if row[0].startswith(prefix)), key=lambda row: (row[0], row[1].number))
+        most = self.server.versions_in_page
+        answer: dict[str, Any] = {"items": [_version(*row) for row in rows[start : start + most]]}
+        if len(rows) > start + most:
+            answer["nextPageToken"] = str(start + most)
+        return 200, [("Content-Type", "application/json")], json.dumps(answer).encode()
+
     def _rewrite(self, source: str, key: str, target: str, name: str) -> tuple[int, list[tuple[str, str]], bytes]:
         origin, bucket = self._bucket(source), self._bucket(target)
         found = origin.get(key)
@@ -282,6 +301,13 @@ def _row(group: str | None, key: str, found: Generation) -> str:
         f"<Contents><Key>{quote(key)}</Key><Generation>{found.number}</Generation><MetaGeneration>1</MetaGeneration>"
         f"<LastModified>{stamp}</LastModified><ETag>{escape(found.etag)}</ETag><Size>{len(found.data)}</Size></Contents>"
     )
+
+
+def _version(key: str, found: Generation, live: bool) -> dict[str, str]:
+    stamp = datetime.fromtimestamp(found.written, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    item = {"name": key, "generation": str(found.number), "size": str(len(found.data)), "updated": stamp}
+    item |= {} if found.composed else {"md5Hash": base64.b64encode(md5(found.data)).decode()}
+    return item if live else {**item, "timeDeleted": stamp}
 
 
 def _described(found: Generation) -> list[tuple[str, str]]:

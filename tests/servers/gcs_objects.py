@@ -88,10 +88,13 @@ class Bucket:
             self.live[key] = Generation(self._last, data, headers, composed)
             return self.live[key]
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, number: str | None = None) -> None:
         with self.lock:
-            self.get(key)
-            self._bury(key)
+            found = self.get(key, number)
+            if number is None:
+                self._bury(key)
+            elif self.past.pop((key, found.number), None) is None:
+                del self.live[key]
 
     def _bury(self, key: str) -> None:
         found = self.live.pop(key, None)

@@ -26,11 +26,11 @@ def paths_of(paths: str | Sequence[str]) -> list[str]:
     return listed
 
 
-def delete(provider: Objects, paths: str | Sequence[str]) -> Plan[None]:
-    """All of them; the first failure is raised when what was under way has ended."""
+def delete(provider: Objects, paths: str | Sequence[str], version: str | None = None) -> Plan[None]:
+    """All of them, or a version of one; the first failure is raised when what was under way has ended."""
     wanted = paths_of(paths)
     if isinstance(paths, str):
-        request = provider.delete(paths)
+        request = provider.delete(paths, version)
         try:
             yield request
         except NotFoundError:

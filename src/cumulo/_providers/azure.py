@@ -197,8 +197,27 @@ class AzureProvider:
         headers = [*self._object_headers(plan), *self._conditions(plan), ("Content-Type", "application/xml")]
         return self._request("put", "PUT", path, "comp=blocklist", headers=headers, body=body, create=plan.create)
 
-    def delete(self, path: str) -> Request:
-        return self._request("delete", "DELETE", path, headers=[("x-ms-delete-snapshots", "include")])
+    def delete(self, path: str, version: str | None = None) -> Request:
+        headers = [("x-ms-delete-snapshots", "include")] if version is None else []
+        return self._request("delete", "DELETE", path, _version(version), headers=headers)
+
+    def list_versions(self, prefix: str, token: str | None) -> Request:
+        query = "restype=container&comp=list&include=versions"
+        query += "&prefix=" + quote(prefix, safe="") if prefix else ""
+        query += "&marker=" + quote(token, safe="") if token else ""
+        return self._container_request(Context(self.store, "list_versions", prefix), "GET", query)
+
+    def versions(self, request: Request) -> Listing:
+        try:
+            objects, _, token = parse_blob_page(request.take_body(), self._keys.strip, versions=True)
+        except ValueError as error:
+            raise self._bad_page(request, error) from error
+        return Listing(objects, [], token)
+
+    def _bad_page(self, request: Request, error: ValueError) -> BaseError:
+        if isinstance(error, ListError) and error.code:
+            return of_document(request, request.context, error.code, error.message or "")
+        return self._unreadable(request, "page", error)
 
     @property
     def bulk_delete_keys(self) -> int:
@@ -346,9 +365,7 @@ class AzureProvider:
         try:
             objects, prefixes, token = parse_blob_page(request.take_body(), self._keys.strip, columns)
         except ValueError as error:
-            if isinstance(error, ListError) and error.code:
-                raise of_document(request, request.context, error.code, error.message or "") from error
-            raise self._unreadable(request, "page", error) from error
+            raise self._bad_page(request, error) from error
         if not self._keys.raw:
             prefixes = [prefix.removesuffix("/") for prefix in prefixes]
         return Listing(objects, prefixes, token)

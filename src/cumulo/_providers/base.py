@@ -25,7 +25,7 @@ class Listing:
 
     objects: Rows
     common_prefixes: list[str]
-    token: str | None
+    token: Any
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Objects(Protocol):
         self, path: str, plan: PutPlan, *, body: Any = None, file: FilePart | None = None, checksum: str | None = None
     ) -> Request: ...
     def put_result(self, request: Request) -> PutResult: ...
-    def delete(self, path: str) -> Request: ...
+    def delete(self, path: str, version: str | None = None) -> Request: ...
     def can_bulk_delete(self, path: str) -> bool: ...
     def bulk_delete(self, paths: Sequence[str]) -> Request: ...
     def bulk_deleted(self, request: Request) -> tuple[Sequence[str], Sequence[BaseError]]:
@@ -188,6 +188,15 @@ class Provider(Objects, Protocol):
         """This provider with another's paths as the sources of its copies; None where the server can't copy from there
         as who we are.
         """
+        ...
+
+
+class VersionProvider(Provider, Protocol):
+    """A provider that keeps versions."""
+
+    def list_versions(self, prefix: str, token: Any) -> Request: ...
+    def versions(self, request: Request) -> Listing:
+        """The page that was answered, of `ObjectVersion`s; its token is the next page's, of whatever type."""
         ...
 
 

@@ -13,6 +13,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from cumulo._errors import Context, of_document
 from cumulo._native import Client, Request, combine_digests
 from cumulo.exceptions import NotSupportedError
 
-from .base import FilePart, Provider, PutPlan
+from .base import FilePart, Listing, Provider, PutPlan
 from .gcs_batch import batch_body, read_batch
 from .xml_api import MIB, Part, XmlProvider, complete_xml
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cumulo._config import GCSEndpoint
     from cumulo._keys import Keys
     from cumulo._operations.get import Wanted
+    from cumulo._types import ObjectVersion
     from cumulo.exceptions import BaseError
 
     from .s3_bulk import S3Bulk
@@ -168,9 +170,42 @@ class GCSProvider(XmlProvider):
 
     # -- deleting
 
-    def delete(self, path: str) -> Request:
+    def delete(self, path: str, version: str | None = None) -> Request:
         context = Context(self._store, "delete", path)
-        return Request(self._client, "DELETE", self._json_object(path), self._payer, context=context)
+        query = b"?" + _generation(version).encode() if version is not None else b""
+        return Request(self._client, "DELETE", self._json_object(path) + query, self._payer, context=context)
+
+    # -- versions, by the JSON API
+
+    def list_versions(self, prefix: str, token: str | None) -> Request:
+        query = "versions=true&fields=nextPageToken,items(name,generation,size,updated,md5Hash,timeDeleted)"
+        query += "&prefix=" + quote(prefix, safe="") if prefix else ""
+        query += "&pageToken=" + quote(token, safe="") if token else ""
+        path = self._endpoint.json_object.removesuffix(b"/") + b"?" + query.encode()
+        context = Context(self._store, "list_versions", prefix)
+        return Request(self._client, "GET", path, self._payer, context=context)
+
+    def versions(self, request: Request) -> Listing:
+        try:
+            answer: Any = json.loads(bytes(request.take_body()))
+            found: list[Any] = [self._version_of(item) for item in answer.get("items", [])]
+            return Listing(found, [], answer.get("nextPageToken") or None)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._bad_answer(request, f"a readable page ({error!r})") from error
+
+    def _version_of(self, item: Any) -> ObjectVersion:
+        if not item["name"].startswith(self._keys.strip):
+            raise ValueError(f"{item['name']!r} does not begin with {self._keys.strip!r}")
+        md5 = item.get("md5Hash")
+        return {
+            "path": item["name"][len(self._keys.strip) :],
+            "last_modified": datetime.fromisoformat(item["updated"].replace("Z", "+00:00")),
+            "size": int(item["size"]),
+            "e_tag": f'"{a2b_base64(md5).hex()}"' if md5 else None,  # as reads have it; composed objects have no MD5
+            "version": str(item["generation"]),
+            "is_latest": "timeDeleted" not in item,
+            "is_delete_marker": False,
+        }
 
     def can_bulk_delete(self, path: str) -> bool:
         return True

@@ -207,7 +207,7 @@ class HTTPProvider:
             headers.append(("If-Match", plan.if_match))
         return self.request("put", "PUT", path, headers=headers, body=body, file=file, create=plan.create)
 
-    def delete(self, path: str) -> Request:
+    def delete(self, path: str, version: str | None = None) -> Request:
         return self.request("delete", "DELETE", path)
 
     def can_bulk_delete(self, path: str) -> bool:

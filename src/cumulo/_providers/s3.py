@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cumulo._errors import Context, of_document
-from cumulo._native import Client, Request, encode_path
+from cumulo._native import Client, Request, encode_path, parse_version_page
 from cumulo._operations.get import Wanted
 
-from .base import FilePart, Provider, PutPlan
+from .base import FilePart, Listing, Provider, PutPlan
 from .s3_bulk import S3Bulk
 from .xml_api import MIB, Part, XmlProvider, complete_xml, xml_text
 
@@ -149,8 +149,24 @@ class S3Provider(XmlProvider):
         return self._request("put", "POST", path, query, headers=headers, body=body, error_in_200=True,
                              create=plan.create)  # fmt: skip
 
-    def delete(self, path: str) -> Request:
-        return self._request("delete", "DELETE", path, headers=self._payer)
+    def delete(self, path: str, version: str | None = None) -> Request:
+        return self._request("delete", "DELETE", path, _version(version), headers=self._payer)
+
+    def list_versions(self, prefix: str, token: tuple[str, str] | None) -> Request:
+        query = ["encoding-type=url", "versions="]
+        if prefix:
+            query.append("prefix=" + quote(prefix, safe=""))
+        if token is not None:
+            query.append("key-marker=" + quote(token[0], safe="", errors="surrogateescape"))
+            query += ["version-id-marker=" + quote(token[1], safe="")] if token[1] else []
+        return self._bucket_request("list_versions", "GET", prefix, "&".join(sorted(query)), headers=self._payer)
+
+    def versions(self, request: Request) -> Listing:
+        try:
+            objects, token = parse_version_page(request.take_body(), self._keys.strip, True)
+        except ValueError as error:
+            raise self._bad_page(request, error) from error
+        return Listing(objects, [], token)
 
     def can_bulk_delete(self, path: str) -> bool:
         """XML 1.0 has no way to write most control characters: such keys are deleted one by one."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from cumulo._errors import Context, of_document
 from cumulo._native import Client, ListError, Request, encode_path, parse_list_page, xml_fields
-from cumulo.exceptions import GenericError
+from cumulo.exceptions import BaseError, GenericError
 
 from .base import Listing, PutPlan, mark_of
 
@@ -223,12 +223,15 @@ class XmlProvider:
         try:
             objects, prefixes, token, truncated, _, _ = parse_list_page(body, self._keys.strip, True, columns)
         except ValueError as error:
-            if isinstance(error, ListError) and error.code:
-                raise of_document(request, request.context, error.code, error.message or "") from error
-            raise self._bad_answer(request, f"a readable page ({error})") from error
+            raise self._bad_page(request, error) from error
         if not self._keys.raw:
             prefixes = [prefix.removesuffix("/") for prefix in prefixes]
         return Listing(objects, prefixes, token if truncated else None)
+
+    def _bad_page(self, request: Request, error: ValueError) -> BaseError:
+        if isinstance(error, ListError) and error.code:
+            return of_document(request, request.context, error.code, error.message or "")
+        return self._bad_answer(request, f"a readable page ({error})")
 
     def _bad_answer(self, request: Request, what: str) -> GenericError:
         context: Context = request.context

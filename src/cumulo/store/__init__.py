@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from cumulo._many import FutureStream, GetItem, ManyStream, PutItem
     from cumulo._operations.delete_prefix import DeletedPrefix
+    from cumulo._types import ObjectVersion
 
     from ._base import ObjectStoreMethods
     from ._every import ObjectStore
@@ -59,6 +60,7 @@ __all__ = [
     "MemoryStore",
     "ObjectStore",
     "ObjectStoreMethods",
+    "ObjectVersion",
     "PutItem",
     "RetryConfig",
     "S3Config",
@@ -92,6 +94,7 @@ _HOMES = {
     "LocalStore": "cumulo.store.local",
     "ManyStream": "cumulo._many",
     "MemoryStore": "cumulo.store.memory",
+    "ObjectVersion": "cumulo._types",
     "PutItem": "cumulo._many",
     "RetryConfig": "cumulo._config",
     "S3Config": "cumulo._config",

@@ -17,6 +17,7 @@ from cumulo._operations import download, into, many, passing, ranges
 from cumulo._operations.list import ListStream, Scope, check_chunk_size, check_max_concurrency, list_with_delimiter
 from cumulo._operations.parts import check_parts
 from cumulo._result import GetResult
+from cumulo.exceptions import NotSupportedError
 
 from ._futures import StoreFutures
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         GetOptions,
         ListResult,
         ObjectMeta,
+        ObjectVersion,
         PutMode,
         PutResult,
         PutSource,
@@ -46,6 +48,8 @@ class ObjectStoreMethods:
 
     _keeps_tags = False
     """Whether objects here can have tags."""
+    _keeps_versions = False
+    """Whether objects here can have versions."""
     _raw_keys = False
     """Whether a prefix is taken as it stands."""
 
@@ -131,6 +135,16 @@ class ObjectStoreMethods:
 
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
         raise NotImplementedError
+
+    def _plan_delete_version(self, path: str, version: str) -> Plan[None]:
+        raise self._no_versions()
+
+    def _version_pages(self, scope: Scope) -> Any:
+        """The pages of `list_versions`."""
+        raise self._no_versions()
+
+    def _no_versions(self) -> NotSupportedError:
+        return NotSupportedError(f"{self!r} keeps no versions")
 
     def _plan_delete_prefix(self, pages: Any, most: int) -> Plan[DeletedPrefix]:
         from cumulo._operations import delete_prefix
@@ -396,17 +410,25 @@ class ObjectStoreMethods:
     def _ranges_plan(self, path: str, starts: Any, ends: Any, lengths: Any, coalesce: int) -> Plan[list[Bytes]]:
         return self._plan_get_ranges(path, ranges.spans(starts, ends, lengths), _checked_coalesce(coalesce))
 
-    def head(self, path: str) -> ObjectMeta:
-        """An object's metadata.
+    def head(self, path: str, *, version: str | None = None) -> ObjectMeta:
+        """An object's metadata, or that of one of its versions.
 
         Raises:
             NotFoundError: there is no such object.
+            NotSupportedError: `version` on a store that keeps none.
         """
-        return sync.run(self._plan_head(path))
+        return sync.run(self._head_plan(path, version))
 
-    def head_async(self, path: str) -> CallFuture[ObjectMeta]:
+    def head_async(self, path: str, *, version: str | None = None) -> CallFuture[ObjectMeta]:
         """`head`, awaited."""
-        return run_async(self._plan_head(path))
+        return run_async(self._head_plan(path, version))
+
+    def _head_plan(self, path: str, version: str | None) -> Plan[ObjectMeta]:
+        if version is None:
+            return self._plan_head(path)
+        if not self._keeps_versions:
+            raise self._no_versions()
+        return many.mapped(self._plan_get(path, {"version": version, "head": True}), lambda found: found.meta)
 
     # -- put
 
@@ -570,16 +592,31 @@ class ObjectStoreMethods:
 
     # -- delete, copy, rename
 
-    def delete(self, paths: str | Sequence[str]) -> None:
+    def delete(self, paths: str | Sequence[str], *, version: str | None = None) -> None:
         """Delete one object or many; many with the provider's bulk requests where it has them.
 
         A missing object is an error on local disks (`NotFoundError`) and none on S3 and in memory.
-        """
-        sync.run(self._plan_delete(paths))
 
-    def delete_async(self, paths: str | Sequence[str]) -> CallFuture[None]:
+        Args:
+            paths: one path or several.
+            version: delete this version of one object, for good. A delete marker is a version, too: without it the
+                object is back.
+
+        Raises:
+            NotSupportedError: `version` on a store that keeps none.
+        """
+        sync.run(self._delete_plan(paths, version))
+
+    def delete_async(self, paths: str | Sequence[str], *, version: str | None = None) -> CallFuture[None]:
         """`delete`, awaited."""
-        return run_async(self._plan_delete(paths))
+        return run_async(self._delete_plan(paths, version))
+
+    def _delete_plan(self, paths: str | Sequence[str], version: str | None) -> Plan[None]:
+        if version is None:
+            return self._plan_delete(paths)
+        if not isinstance(paths, str):
+            raise TypeError("a version is one object's: give its path as a str")
+        return self._plan_delete_version(paths, version)
 
     def delete_prefix(
         self,
@@ -813,6 +850,25 @@ class ObjectStoreMethods:
             _arrow.check()
         scope = Scope(prefix, delimiter=True, arrow=return_arrow, substring=substring)
         return list_with_delimiter(self._pages(scope), arrow=return_arrow)
+
+    def list_versions(
+        self, prefix: str | None = None, *, substring: bool = False, chunk_size: int = _defaults.LIST_CHUNK
+    ) -> ListStream[list[ObjectVersion]]:
+        """All versions of the objects below a prefix, as a stream of lists, for `for` and `async for`.
+
+        S3 gives the newest version of a key first, and delete markers; Cloud Storage and Azure the oldest first, and no
+        markers: there, an object whose versions are none of them the latest was deleted.
+
+        Args:
+            prefix: as for `list`.
+            substring: as for `list`.
+            chunk_size: how many versions a chunk has (the last may have fewer).
+
+        Raises:
+            NotSupportedError: the store keeps no versions.
+        """
+        size = check_chunk_size(chunk_size)
+        return ListStream(self._version_pages(Scope(prefix, substring=substring)), size)
 
     # -- the third way
 

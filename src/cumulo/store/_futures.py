@@ -102,9 +102,9 @@ class StoreFutures:
         """`ObjectStoreMethods.get_ranges`."""
         return run_in_background(self._store._ranges_plan(path, starts, ends, lengths, coalesce))
 
-    def head(self, path: str) -> Future[ObjectMeta]:
+    def head(self, path: str, *, version: str | None = None) -> Future[ObjectMeta]:
         """`ObjectStoreMethods.head`."""
-        return run_in_background(self._store._plan_head(path))
+        return run_in_background(self._store._head_plan(path, version))
 
     def put(
         self,
@@ -169,9 +169,9 @@ class StoreFutures:
 
         return FutureStream(items, start, max_concurrency)
 
-    def delete(self, paths: str | Sequence[str]) -> Future[None]:
+    def delete(self, paths: str | Sequence[str], *, version: str | None = None) -> Future[None]:
         """`ObjectStoreMethods.delete`."""
-        return run_in_background(self._store._plan_delete(paths))
+        return run_in_background(self._store._delete_plan(paths, version))
 
     def delete_prefix(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 from cumulo._drivers.effects import Plan
 from cumulo._errors import Context
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cumulo._config import ClientSettings, RetrySettings
     from cumulo._native import Bytes
     from cumulo._operations.delete_prefix import DeletedPrefix
-    from cumulo._providers.base import Provider, PutPlan
+    from cumulo._providers.base import Provider, PutPlan, VersionProvider
     from cumulo._types import Buffer, CallFuture, GetOptions, ObjectMeta, PutResult, PutSource
 
 
@@ -224,6 +224,25 @@ class NativeStore(ObjectStoreMethods):
         for path in delete.paths_of(paths):
             self._keys.key(path)
         return delete.delete(self._use().provider, paths)
+
+    @when_ready
+    def _plan_delete_version(self, path: str, version: str) -> Plan[None]:
+        if not self._keeps_versions:
+            raise self._no_versions()
+        return delete.delete(self._use().provider, path, version)
+
+    def _version_pages(self, scope: Scope) -> Any:
+        if not self._keeps_versions:
+            raise self._no_versions()
+        from cumulo._operations.versions import VersionPages
+
+        prefix = self._keys.list_prefix(scope.prefix, substring=scope.substring)
+
+        def pages() -> Any:
+            return VersionPages(cast("VersionProvider", self._use().provider), prefix)
+
+        waiting = self._unready()
+        return pages() if waiting is None else LaterPages(waiting, pages)
 
     @when_ready
     def _plan_delete_prefix(self, pages: Any, most: int) -> Plan[DeletedPrefix]:

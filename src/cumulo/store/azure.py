@@ -65,6 +65,7 @@ class AzureStore(SigningStore):
     _speaks = "azure"
 
     _keeps_tags = True
+    _keeps_versions = True
 
     def __init__(
         self,

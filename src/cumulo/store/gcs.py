@@ -66,6 +66,7 @@ class GCSStore(SigningStore):
 
     _plain_reads = True
     _updates_by_version = True
+    _keeps_versions = True
 
     def __init__(
         self,

@@ -51,6 +51,7 @@ class S3Store(SigningStore):
     """
 
     _keeps_tags = True
+    _keeps_versions = True
 
     def __init__(
         self,
