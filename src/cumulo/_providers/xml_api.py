@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -17,6 +15,7 @@ from cumulo._native import Client, ListError, Request, encode_path, parse_list_p
 from cumulo.exceptions import BaseError, GenericError
 
 from .base import Listing, PutPlan, mark_of
+from .headers import age_s, object_meta
 
 if TYPE_CHECKING:
     from cumulo._keys import Keys
@@ -135,17 +134,8 @@ class XmlProvider:
     # -- reading responses
 
     def meta(self, path: str, request: Request) -> ObjectMeta:
-        _, headers, length, found = request.response
-        size = found[2] if found is not None else length
-        if size is None:
-            raise GenericError(f"{path!r}: the server gives no Content-Length", path=path)
-        return {
-            "path": path if self._keys.raw else path.removeprefix("/").removesuffix("/"),
-            "last_modified": _http_date(path, headers.get("last-modified")),
-            "size": size,
-            "e_tag": headers.get("etag"),
-            "version": headers.get(self.version_header),
-        }
+        plain = path if self._keys.raw else path.removeprefix("/").removesuffix("/")
+        return object_meta(plain, request, self.version_header)
 
     def attributes(self, request: Request) -> Attributes:
         found: Attributes = {}
@@ -200,11 +190,7 @@ class XmlProvider:
         return {"e_tag": etag, "version": request.response[1].get(self.version_header)}
 
     def age_s(self, head: Request) -> float | None:
-        headers = head.response[1]
-        try:
-            return (_parsed_date(headers["date"]) - _parsed_date(headers["last-modified"])).total_seconds()
-        except (KeyError, ValueError, TypeError):
-            return None
+        return age_s(head)
 
     def _fields(self, request: Request, limit_bytes: int = 1 << 20) -> list[tuple[str, str]]:
         """The fields of a small document. An error, or what is no XML, in a 200 is raised."""
@@ -240,20 +226,6 @@ class XmlProvider:
             operation=context.operation, store=repr(self._store), path=context.path, status=request.response[0],
             attempts=request.attempts,
         )  # fmt: skip
-
-
-@lru_cache(maxsize=256)
-def _parsed_date(text: str) -> datetime:
-    from email.utils import parsedate_to_datetime  # here, since it takes long to import
-
-    return parsedate_to_datetime(text)
-
-
-def _http_date(path: str, text: str | None) -> datetime:
-    try:
-        return _parsed_date(text or "")
-    except ValueError:
-        raise GenericError(f"{path!r}: the server gives no readable Last-Modified ({text!r})", path=path) from None
 
 
 def xml_text(text: str) -> str:
