@@ -194,6 +194,9 @@ class ReadableFile(io.RawIOBase):
         self._open()
         return True
 
+    def write(self, _buffer: Any, /) -> int:
+        raise io.UnsupportedOperation("the file is open for reading")
+
     # -- the end
 
     @property
@@ -202,10 +205,15 @@ class ReadableFile(io.RawIOBase):
         return Closed(closed=getattr(self, "_over", True))
 
     def close(self) -> None:
-        """Stop what is under way, and let go of what was kept."""
-        if not self._over:
+        """Let go of what was kept, and of what is fetched ahead. A read on another thread ends first."""
+        with self._lock:
             self._over = True
             self._reader.close()
+
+    def __del__(self) -> None:
+        """Nothing: what is fetched ahead ends with the last who holds it. `close` would wait for a lock which, after a
+        fork, nobody may be there to release.
+        """
 
     def __enter__(self) -> Self:
         self._open()
@@ -267,6 +275,9 @@ class WritableFile(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
+    def readinto(self, _buffer: Any, /) -> int:
+        raise io.UnsupportedOperation("the file is open for writing")
+
     def close(self) -> None:
         """Publish what was written. An error that a `write` has raised is raised once more."""
         with self._lock:
@@ -321,7 +332,7 @@ def _warn_of(writer: Writer, source: object) -> None:
 def abandon(file: Any) -> None:
     """What becomes of a file that nobody has closed."""
     writer: Writer | None = getattr(file, "_writer", None)
-    if writer is None or writer.over or sys.is_finalizing():
+    if writer is None or writer.over or writer.is_inherited or sys.is_finalizing():
         return
     try:
         _warn_of(writer, file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ._drivers import run_async
 from ._files import Closed, abandon, closed_error, length_of, open_reader, open_writer, place_of
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer, Self
 
+    from ._drivers.effects import Plan
     from ._types import PutResult
     from .store import ObjectStoreMethods
+
+T = TypeVar("T")
 
 
 class ClosedAsync(Closed):
@@ -59,11 +62,24 @@ class AsyncReadableFile:
             raise closed_error()
         return self._reader
 
+    async def _run(self, plan: Plan[T]) -> T:
+        """Run a plan of the reader's, with the lock held. What a cancelled call has read is read again by the next."""
+        reader = self._reader
+        at = reader.at
+        try:
+            return await run_async(plan)
+        except asyncio.CancelledError:  # it may come when the plan has ended and its result is on the way
+            reader.at = at
+            raise
+        finally:
+            if self._over:
+                reader.close()
+
     async def read(self, size: int | None = None, /) -> bytes:
         """`ReadableFile.read`."""
         length = length_of(size)
         async with self._lock:
-            return await run_async(self._open().read(length))
+            return await self._run(self._open().read(length))
 
     async def readall(self) -> bytes:
         """`ReadableFile.readall`."""
@@ -73,7 +89,7 @@ class AsyncReadableFile:
         """`ReadableFile.readinto`."""
         async with self._lock:
             with memoryview(buffer) as view, view.cast("B") as target:
-                return await run_async(self._open().read_into(target))
+                return await self._run(self._open().read_into(target))
 
     async def readline(self, size: int | None = None, /) -> bytes:
         """`ReadableFile.readline`."""
@@ -85,7 +101,7 @@ class AsyncReadableFile:
         reader = self._open()
         if limit is None and (line := reader.line_here()) is not None:
             return line
-        return await run_async(reader.line(-1 if limit is None else limit))
+        return await self._run(reader.line(-1 if limit is None else limit))
 
     async def readlines(self, hint: int | None = -1, /) -> list[bytes]:
         """`ReadableFile.readlines`."""
@@ -135,9 +151,11 @@ class AsyncReadableFile:
         return Closed(closed=self._over)
 
     def close(self) -> Done:
-        """Stop what is under way, and let go of what was kept. It need not be awaited, but can."""
-        if not self._over:
-            self._over = True
+        """Let go of what was kept, and of what is fetched ahead; a read that is under way ends first. It need not be
+        awaited, but can.
+        """
+        self._over = True
+        if not self._lock.locked():  # else the call that holds it does so
             self._reader.close()
         return Done()
 
@@ -179,7 +197,11 @@ class AsyncWritableFile:
                 raise closed_error()
             size = writer.take(buffer)
             if writer.has_work:
-                await run_async(writer.advance())
+                try:
+                    await run_async(writer.advance())
+                except asyncio.CancelledError as error:  # it may come when the plan has ended already
+                    await run_async(writer.discard(error))
+                    raise
             return size
 
     async def flush(self) -> None:

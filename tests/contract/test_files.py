@@ -10,15 +10,20 @@ import json
 import os
 import random
 import tarfile
+import time
+import traceback
+import warnings
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 import pytest
 
 import cumulo as obs
-from cumulo.exceptions import BaseError, ObjectChangedError
+from cumulo.exceptions import BaseError, GenericError, ObjectChangedError
 from cumulo.store import HTTPStore, LocalStore, MemoryStore
 
 MIB = 1 << 20
@@ -254,6 +259,75 @@ def test_tables_and_json(filled: Any) -> None:
     assert json.load(obs.open_reader(filled, "x.json")) == {"a": [1, 2]}
 
 
+def test_closing_while_another_thread_reads(store: Any) -> None:
+    """The read under way ends, with its bytes; the next one is told."""
+    content = DATA * 6
+    store.put("data", content)
+    for wait_s in (0, 0.001, 0.005, 0.01, 0.02, 0.04):
+        file = obs.open_reader(store, "data")
+        pieces: list[bytes] = []
+        with ThreadPoolExecutor(1) as threads:
+            ended = threads.submit(_read_on, file, pieces)
+            time.sleep(wait_s)
+            file.close()
+            assert ended.result(timeout=60) in ("end", "I/O operation on closed file")
+        assert content.startswith(b"".join(pieces))
+
+
+def _read_on(file: Any, pieces: list[bytes]) -> str:
+    try:
+        while piece := file.read(300_000):
+            pieces.append(piece)
+    except ValueError as error:
+        return str(error)
+    return "end"
+
+
+def test_closing_while_another_task_reads(filled: Any) -> None:
+    async def main() -> None:
+        for waits in range(12):
+            file = await obs.open_reader_async(filled, "data")
+            reading = asyncio.create_task(file.read(5 * MIB))
+            for _ in range(waits + 1):
+                await asyncio.sleep(0)
+            file.close()
+            assert await asyncio.wait_for(reading, 60) == DATA[: 5 * MIB]
+            with pytest.raises(ValueError, match="closed"):
+                await file.read(1)
+
+    asyncio.run(main())
+
+
+def test_a_read_that_is_cancelled_is_no_read(filled: Any) -> None:
+    """The position stays, also where the bytes had come already."""
+
+    async def main() -> None:
+        file = await obs.open_reader_async(filled, "data")
+        random_ = random.Random(3)
+        at = 0
+        while at < len(DATA):
+            reading = asyncio.create_task(file.read(70_000))
+            for _ in range(random_.randrange(40)):
+                await asyncio.sleep(0.0001)
+            reading.cancel()
+            got = (await asyncio.gather(reading, return_exceptions=True))[0]
+            if isinstance(got, asyncio.CancelledError):
+                assert await file.tell() == at
+                got = await file.read(200_000)
+            assert not isinstance(got, BaseException)
+            assert got == DATA[at : at + len(got)]
+            at += len(got)
+
+    asyncio.run(main())
+
+
+def test_what_a_file_is_not_open_for(filled: Any) -> None:
+    with pytest.raises(io.UnsupportedOperation, match="open for reading"):
+        obs.open_reader(filled, "data").write(b"x")
+    with obs.open_writer(filled, "new") as file, pytest.raises(io.UnsupportedOperation, match="open for writing"):
+        file.read(1)
+
+
 # -- writers
 
 
@@ -359,3 +433,45 @@ def test_many_writers_at_once() -> None:
     for writer in writers:
         writer.close()
     assert len(list(store.list(chunk_size=1000).collect())) == 200
+
+
+@pytest.mark.parametrize("end", ["close", "discard", "error", "drop", "write"])
+def test_a_writer_is_not_its_childs(store: Any, end: str) -> None:
+    """What a forked child does with a file that its parent writes changes nothing of the parent's."""
+    file = obs.open_writer(store, "new", buffer_size=5 * MIB, max_concurrency=2)
+    file.write(DATA * 2)
+    files = [file]
+    del file
+    child = os.fork()
+    if child == 0:
+        os._exit(_end_in_child(files, end))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert store.list().collect() == []
+    with files.pop() as file:
+        file.write(DATA)
+    assert store.get("new").bytes() == DATA * 3
+
+
+def _end_in_child(files: list[Any], end: str) -> int:
+    """0 where all is as it should be; the parent's stack is not to be run on."""
+    try:
+        if end == "discard":
+            files[0].discard()
+        elif end == "drop":
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                files.clear()
+                gc.collect()
+        elif end == "error":
+            with suppress(ZeroDivisionError), files[0]:
+                raise ZeroDivisionError
+        else:
+            if end == "write":
+                with pytest.raises(GenericError, match="before a fork"):
+                    files[0].write(DATA * 2)
+            with pytest.raises(GenericError, match="before a fork"):
+                files[0].close()
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0

@@ -5,7 +5,8 @@ is left where it is; the next write that brings enough goes on with it, on whate
 So a put decides here what it decides everywhere: one request for what is short, parts for what is long, the parts'
 size, how many are under way, and what is done when one fails. A write waits while as many are.
 
-Methods that return plans are run one at a time.
+Methods that return plans are run one at a time. A writer is its process's: a forked child can neither publish what its
+parent writes nor take it back.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import END, Plan
+from cumulo._native import generation
 from cumulo.exceptions import GenericError
 
 from .put import check_numbers, checked
@@ -109,6 +111,12 @@ class Writer:
         )  # fmt: skip
         self._begun = False
         self._failure: Exception | None = None
+        self._generation = generation()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether a parent process is who writes, and this is its child."""
+        return self._generation != generation()
 
     def take(self, content: Any) -> int:
         """Take content over; how many bytes it has. `TypeError` for what is no buffer."""
@@ -141,6 +149,8 @@ class Writer:
         if self._failure is not None:
             raise self._failure
         try:
+            if self.is_inherited:
+                raise GenericError("this writer was opened before a fork: it is the parent process's, not the child's")
             yield from self._go_on(None)
         except BaseException as error:
             self._fail_by(error)
@@ -155,11 +165,15 @@ class Writer:
         yield from self.advance()
         self.over = True
 
-    def discard(self) -> Plan[None]:
-        """Publish nothing: take back what was sent."""
+    def discard(self, cause: BaseException | None = None) -> Plan[None]:
+        """Publish nothing: take back what was sent. With a cause, which cut a call short, `close` is an error."""
         if self.over:
             return
         self.over = True
+        if cause is not None:
+            self._fail_by(cause)
+        if self.is_inherited:
+            return
         if not self._begun:
             self._put.close()
             return
