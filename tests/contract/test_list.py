@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import timezone
 from typing import Any
@@ -108,3 +109,24 @@ def test_several_requests_at_a_time(filled: Any) -> None:
     assert filled.list("dir", max_concurrency=8).collect() == filled.list("dir").collect()
     with pytest.raises(ValueError, match="max_concurrency"):
         filled.list(max_concurrency=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"max_concurrency": 8}], ids=["one request", "several requests"])
+def test_threads_that_share_a_listing(store: Any, options: dict[str, int]) -> None:
+    """Each object goes to one of them, and all of them come to the end."""
+    for number in range(40):
+        store.put(f"dir/{number:02}", b"")
+    shared = store.list(chunk_size=1, **options)
+    found: list[str] = []
+
+    def work() -> None:
+        for chunk in shared:
+            found.extend(meta["path"] for meta in chunk)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert sorted(found) == [f"dir/{number:02}" for number in range(40)]

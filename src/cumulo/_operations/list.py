@@ -6,6 +6,7 @@ all the same: they are put into columns here.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
@@ -117,7 +118,10 @@ def _joined(parts: list[Any], *, arrow: bool) -> Rows:
 
 
 class ListStream(Generic[T]):
-    """A listing in chunks of objects, for `for` and `async for`. One request a page, sent when it is needed."""
+    """A listing in chunks of objects, for `for` and `async for`. One request a page, sent when it is needed.
+
+    Threads may share one: each chunk goes to one of them.
+    """
 
     def __init__(self, pages: Any, chunk_size: int, *, arrow: bool = False) -> None:
         self._pages = pages
@@ -129,6 +133,7 @@ class ListStream(Generic[T]):
         self._left = 0
         """How many rows are held and have not."""
         self._more = True
+        self._lock = threading.Lock()
 
     def __iter__(self) -> ListStream[T]:
         return self
@@ -137,9 +142,10 @@ class ListStream(Generic[T]):
         return self
 
     def __next__(self) -> Any:
-        chunk = self._held_chunk()
-        if chunk is None:
-            chunk = sync.run(self._next_chunk())
+        with self._lock:
+            chunk = self._held_chunk()
+            if chunk is None:
+                chunk = sync.run(self._next_chunk())
         if chunk is END:
             raise StopIteration
         return self._shaped(chunk)
@@ -149,7 +155,8 @@ class ListStream(Generic[T]):
 
     def collect(self) -> Any:
         """All objects that are left, as one list or record batch."""
-        return sync.run(self._collect())
+        with self._lock:
+            return sync.run(self._collect())
 
     def collect_async(self) -> CallFuture[Any]:
         """All objects that are left, as one list or record batch, awaited."""
