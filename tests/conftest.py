@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from .faults import FaultServer
@@ -32,6 +33,9 @@ from .servers.fixtures import (  # noqa: F401 - importing a fixture is what make
 
 LEAK_GRACE_S = 10.0  # a bound for a loaded machine; what leaks stays for ever
 _failed = pytest.StashKey[bool]()
+
+hypothesis.settings.register_profile("cumulo", deadline=None)  # no test asserts a time
+hypothesis.settings.load_profile("cumulo")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -191,6 +191,11 @@ static void s_abort(struct cml_request *request, enum cml_action action, enum cm
     cml_transport_abort(request);
 }
 
+/* What is fetched unasked and wanted as a whole is told of once, at its end. */
+static bool s_waits_for_end(const struct cml_request *request) {
+    return (request->flags & CML_FLAG_WHOLE) && request->prefetched != NULL;
+}
+
 static void s_commit(struct cml_request *request) {
     if (!request->committed) {
         struct cml_response swap = request->response;
@@ -215,8 +220,7 @@ static void s_commit(struct cml_request *request) {
     bool news = !request->headers_ready;
     request->headers_ready = true;
     pthread_mutex_unlock(&request->lock);
-    bool waits_for_end = (request->flags & CML_FLAG_WHOLE) && request->prefetched != NULL;
-    if (news && (request->flags & CML_FLAG_ANNOUNCE_HEADERS) && !waits_for_end) {
+    if (news && (request->flags & CML_FLAG_ANNOUNCE_HEADERS) && !s_waits_for_end(request)) {
         cml_request_announce(request);
     }
 }
@@ -385,7 +389,7 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
         s_abort(request, CML_DELIVER, CML_THEN_FAIL);
         return;
     }
-    if (filled && request->sink == CML_SINK_STREAM) {
+    if (filled && request->sink == CML_SINK_STREAM && !s_waits_for_end(request)) {
         cml_request_announce(request);
     }
     s_stop_if_enough(request);

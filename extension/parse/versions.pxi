@@ -70,8 +70,8 @@ def parse_version_page(body, str strip_prefix, bint url_encoded):
         body, strip_prefix, url_encoded: as `parse_list_page` has them.
 
     Returns:
-        `(versions, token)`: dicts as `parse_list_page` gives them, with `is_latest` and `is_delete_marker` (whose size is
-        0); the token is `(key marker, version marker)` of the next page, None on the last.
+        `(versions, token)`: dicts as `parse_list_page` gives them, with `is_latest` and `is_delete_marker` (whose size
+        is 0); the token is `(key marker, version marker)` of the next page, None on the last.
 
     Raises:
         ListError: anything but a complete, well-formed page; with `code` and `message` if it is an error document.
