@@ -130,3 +130,18 @@ def test_threads_that_share_a_listing(store: Any, options: dict[str, int]) -> No
         thread.join(60)
         assert not thread.is_alive()
     assert sorted(found) == [f"dir/{number:02}" for number in range(40)]
+
+
+@pytest.mark.parametrize("options", [{}, {"max_concurrency": 8}], ids=["one request", "several requests"])
+def test_tasks_that_share_a_listing(filled: Any, options: dict[str, int]) -> None:
+    """No object is given twice: a second call that would wait is refused, and the first goes on."""
+
+    async def main() -> None:
+        shared = filled.list(chunk_size=1, **options)
+        first, second = await asyncio.gather(shared.__anext__(), shared.__anext__(), return_exceptions=True)
+        rest = await shared.collect_async()
+        if isinstance(second, RuntimeError):
+            second = []
+        assert _paths([*first, *second, *rest]) == sorted(PATHS)
+
+    asyncio.run(main())

@@ -120,7 +120,7 @@ def _joined(parts: list[Any], *, arrow: bool) -> Rows:
 class ListStream(Generic[T]):
     """A listing in chunks of objects, for `for` and `async for`. One request a page, sent when it is needed.
 
-    Threads may share one: each chunk goes to one of them.
+    Threads may share one: each chunk goes to one of them. Of tasks, one at a time may wait for it.
     """
 
     def __init__(self, pages: Any, chunk_size: int, *, arrow: bool = False) -> None:
@@ -151,7 +151,7 @@ class ListStream(Generic[T]):
         return self._shaped(chunk)
 
     def __anext__(self) -> CallFuture[Any]:
-        return run_async(self._next_or_stop())
+        return run_async(self._alone(self._next_or_stop()))
 
     def collect(self) -> Any:
         """All objects that are left, as one list or record batch."""
@@ -160,7 +160,15 @@ class ListStream(Generic[T]):
 
     def collect_async(self) -> CallFuture[Any]:
         """All objects that are left, as one list or record batch, awaited."""
-        return run_async(self._collect())
+        return run_async(self._alone(self._collect()))
+
+    def _alone(self, plan: Plan[T]) -> Plan[T]:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("another call waits for this listing's next chunk: one at a time can")
+        try:
+            return (yield from plan)
+        finally:
+            self._lock.release()
 
     def _shaped(self, rows: Any) -> Any:
         return _arrow.record_batch(rows) if self._arrow else rows
