@@ -195,6 +195,7 @@ class ReadableFile(io.RawIOBase):
         return True
 
     def write(self, _buffer: Any, /) -> int:
+        """An `io.UnsupportedOperation`: the file is open for reading."""
         raise io.UnsupportedOperation("the file is open for reading")
 
     # -- the end
@@ -276,6 +277,7 @@ class WritableFile(io.RawIOBase):
         return True
 
     def readinto(self, _buffer: Any, /) -> int:
+        """An `io.UnsupportedOperation`: the file is open for writing."""
         raise io.UnsupportedOperation("the file is open for writing")
 
     def close(self) -> None:
