@@ -145,3 +145,15 @@ def test_tasks_that_share_a_listing(filled: Any, options: dict[str, int]) -> Non
         assert _paths([*first, *second, *rest]) == sorted(PATHS)
 
     asyncio.run(main())
+
+
+def test_going_on_after_a_cancelled_call(filled: Any) -> None:
+    """What a cancelled call would have given, the next one gives."""
+
+    async def main() -> None:
+        objects = filled.list()
+        waiting = asyncio.ensure_future(objects.__anext__())
+        waiting.cancel()
+        assert _paths(await objects.collect_async()) == sorted(PATHS)
+
+    asyncio.run(main())

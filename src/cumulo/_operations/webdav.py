@@ -63,18 +63,23 @@ class DavPages:
 
     def next_page(self) -> Plan[Any]:
         while self._left:
-            collection = self._left.pop()
-            first, self._first = self._first, False
+            collection, first = self._left[-1], self._first  # cut short, it is asked again
             try:
                 entries = yield from followed(self._provider, lambda at, of=collection: self._ask(at, of))
             except NotFoundError:
+                self._answered()
                 continue  # nothing is there, or not any more
             except NotSupportedError as error:
                 if not first or error.status is None:
                     raise
                 raise self._no_webdav(error) from error
+            self._answered()
             return self._page(collection, entries)
         return END
+
+    def _answered(self) -> None:
+        self._left.pop()
+        self._first = False
 
     def _no_webdav(self, error: NotSupportedError) -> NotSupportedError:
         told = f"{error}; to be listed, a server has to speak WebDAV (PROPFIND)"
