@@ -22,18 +22,14 @@ if TYPE_CHECKING:
 
 _REGION_HEADER = "x-amz-bucket-region"
 
-_lock = threading.Lock()
+_asking: dict[str, threading.Lock] = {}
+"""By bucket: held while AWS is asked for its region."""
 _found: dict[str, str] = {}
 """Regions by bucket. A bucket's never changes; one that is deleted may come again elsewhere, in a longer time than that
 of most processes."""
 
 
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_asking.clear)
 
 
 def is_unknown(settings: S3Settings, endpoint: S3Endpoint) -> bool:
@@ -48,7 +44,7 @@ def endpoint_in_region(store: S3Store) -> S3Endpoint:
         ConnectionFailedError, RequestTimeoutError: AWS can't be reached.
     """
     bucket = store._settings.bucket
-    with _lock:
+    with _asking.setdefault(bucket, threading.Lock()):
         region = _found.get(bucket) or _ask(store)
         if region:
             _found[bucket] = region
