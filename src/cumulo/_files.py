@@ -11,12 +11,12 @@ import io
 import operator
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ._drivers import run_in_background, sync
+from ._drivers.turns import Turns
 from ._operations.reading import Reader, opened
 from ._operations.writing import Writer
 
@@ -89,7 +89,7 @@ class ReadableFile(io.RawIOBase):
 
     def __init__(self, reader: Reader, name: str) -> None:
         self._reader = reader
-        self._lock = threading.Lock()
+        self._lock = Turns("reader")
         self._over = False
         self.name = name
         """The object's path."""
@@ -212,8 +212,8 @@ class ReadableFile(io.RawIOBase):
             self._reader.close()
 
     def __del__(self) -> None:
-        """Nothing: what is fetched ahead ends with the last who holds it. `close` would wait for a lock which, after a
-        fork, nobody may be there to release.
+        """Nothing: what is fetched ahead ends with the last who holds it. `close` would wait for a read on another
+        thread.
         """
 
     def __enter__(self) -> Self:
@@ -238,7 +238,7 @@ class WritableFile(io.RawIOBase):
 
     def __init__(self, writer: Writer, name: str) -> None:
         self._writer = writer
-        self._lock = threading.Lock()
+        self._lock = Turns("writer")
         self._dropped = False
         self.name = name
         """The object's path."""

@@ -6,7 +6,6 @@ all the same: they are put into columns here.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from cumulo import _arrow
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import END, Plan
+from cumulo._drivers.turns import Turns
 from cumulo._native import Columns, ListError, columns_of, join_columns
 from cumulo.exceptions import GenericError
 
@@ -133,7 +133,7 @@ class ListStream(Generic[T]):
         self._left = 0
         """How many rows are held and have not."""
         self._more = True
-        self._lock = threading.Lock()
+        self._lock = Turns("listing")
 
     def __iter__(self) -> ListStream[T]:
         return self
