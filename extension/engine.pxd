@@ -150,7 +150,12 @@ cdef extern from "engine/engine.h" nogil:
     void cml_request_set_flags(cml_request *request, uint32_t flags)
     void cml_request_add_flags(cml_request *request, uint32_t flags)
     void cml_request_set_timeout(cml_request *request, uint64_t total_ms)
-    void cml_request_set_body_memory(cml_request *request, const void *data, size_t length)
+    struct cml_bytes:
+        const uint8_t *data
+        size_t length
+    bint cml_request_set_body_memory(cml_request *request, const cml_bytes *spans, uint32_t count)
+    bint cml_request_signs_payload(const cml_request *request)
+    bint cml_request_set_payload_sha256(cml_request *request, const char *hex)
     void cml_request_set_body_file(cml_request *request, int fd, uint64_t offset, uint64_t length)
     void cml_request_set_sink(cml_request *request, cml_sink sink, uint64_t collect_limit)
     void cml_request_set_user_data(cml_request *request, void *user_data)

@@ -2,10 +2,11 @@
 
 cdef enum:
     _SUM_STEP_BYTES = 1 << 20  # of a file, at a time; signals are looked at after each
+    _SUM_MEMORY_BYTES = 64 << 20  # of memory, likewise
 
 
 def checksum(str algorithm not None, body, file):
-    """The base64 text of S3's checksum headers, of a buffer or of (file, offset, length).
+    """The base64 text of S3's checksum headers, of a buffer or `Pieces`, or of (file, offset, length).
 
     Raises `EOFError` where the file ends before, and `OSError`.
     """
@@ -18,7 +19,10 @@ def checksum(str algorithm not None, body, file):
     if sum == NULL:
         raise ValueError(f"unknown checksum algorithm {algorithm!r}")
     try:
-        if body is not None:
+        if isinstance(body, Pieces):
+            for i in range((<Pieces>body).count):
+                _add_memory(sum, (<Pieces>body).spans[i])
+        elif body is not None:
             _add_buffer(sum, body)
         else:
             _add_file(sum, file[0].fileno(), file[1], file[2])
@@ -29,10 +33,25 @@ def checksum(str algorithm not None, body, file):
 
 cdef int _add_buffer(cml_sum *sum, body) except -1:
     cdef Py_buffer view
+    cdef cml_bytes span
     PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
-    with nogil:
-        cml_checksum_add(sum, view.buf, view.len)
-    PyBuffer_Release(&view)
+    span.data = <const uint8_t *>view.buf
+    span.length = view.len
+    try:
+        _add_memory(sum, span)
+    finally:
+        PyBuffer_Release(&view)
+    return 0
+
+
+cdef int _add_memory(cml_sum *sum, cml_bytes span) except -1:
+    cdef size_t done = 0, step
+    while done < span.length:
+        step = min(span.length - done, <size_t>_SUM_MEMORY_BYTES)
+        with nogil:
+            cml_checksum_add(sum, span.data + done, step)
+        PyErr_CheckSignals()
+        done += step
     return 0
 
 

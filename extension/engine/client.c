@@ -212,9 +212,29 @@ void cml_request_set_timeout(struct cml_request *request, uint64_t total_ms) {
     request->total_ns = total_ms * 1000000ull;
 }
 
-void cml_request_set_body_memory(struct cml_request *request, const void *data, size_t length) {
-    request->body_memory = data;
-    request->body_length = length;
+bool cml_request_set_body_memory(struct cml_request *request, const struct cml_bytes *spans, uint32_t count) {
+    struct cml_bytes *own = count <= 1 ? &request->own_span : calloc(count, sizeof(*own));
+    if (own == NULL) {
+        return false;
+    }
+    memcpy(own, spans, count * sizeof(*own));
+    request->body_spans = own;
+    request->body_span_count = count;
+    request->body_length = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+        request->body_length += own[i].length;
+    }
+    return true;
+}
+
+bool cml_request_signs_payload(const struct cml_request *request) {
+    return cml_signs(request) && request->client->sign_payload;
+}
+
+bool cml_request_set_payload_sha256(struct cml_request *request, const char *hex) {
+    free(request->payload_sha256);
+    request->payload_sha256 = strdup(hex);
+    return request->payload_sha256 != NULL;
 }
 
 void cml_request_set_body_file(struct cml_request *request, int fd, uint64_t offset, uint64_t length) {
@@ -259,7 +279,7 @@ static struct cml_shard *s_choose_shard(const struct cml_request *request) {
 
 /* A loop that waits for a disk keeps all its requests waiting. */
 static void s_read_ahead(const struct cml_request *request) {
-    if (request->body_length >= LARGE && request->body_memory == NULL) {
+    if (request->body_length >= LARGE && request->body_span_count == 0) {
         cml_disk_read_ahead(request->body_fd, request->body_offset, request->body_length);
     }
 }
@@ -332,6 +352,10 @@ void cml_request_release(struct cml_request *request) {
     cml_buffer_release(request->prefetched);
     cml_file_free(request->file);
     free(request->spill);
+    free(request->payload_sha256);
+    if (request->body_spans != &request->own_span) {
+        free((void *)request->body_spans);
+    }
     if (request->pieces != request->own_pieces) {
         free(request->pieces);
     }

@@ -154,9 +154,16 @@ void cml_request_set_range(struct cml_request *request, enum cml_range kind, uin
 void cml_request_set_flags(struct cml_request *request, uint32_t flags);
 void cml_request_add_flags(struct cml_request *request, uint32_t flags);
 void cml_request_set_timeout(struct cml_request *request, uint64_t total_ms);
-/* The memory or descriptor stays the caller's and must live until the request has ended. */
-void cml_request_set_body_memory(struct cml_request *request, const void *data, size_t length);
+struct cml_bytes {
+    const uint8_t *data;
+    size_t length;
+};
+/* The memory (of all spans, in order) or descriptor stays the caller's and must live until the request has ended. */
+bool cml_request_set_body_memory(struct cml_request *request, const struct cml_bytes *spans, uint32_t count);
 void cml_request_set_body_file(struct cml_request *request, int fd, uint64_t offset, uint64_t length);
+/* What the body's signature is made of, where it is part of one, is otherwise summed up on the loop at each attempt. */
+bool cml_request_signs_payload(const struct cml_request *request);
+bool cml_request_set_payload_sha256(struct cml_request *request, const char *hex);
 void cml_request_set_sink(struct cml_request *request, enum cml_sink sink, uint64_t collect_limit);
 void cml_request_set_user_data(struct cml_request *request, void *user_data);
 void *cml_request_user_data(const struct cml_request *request);

@@ -1,12 +1,15 @@
-/* A body's way to a file: the loop copies what arrives into a few large buffers, and the disk's threads write those that
- * are full and make them room again. The connection's flow control waits for that room, as it does for any consumer.
+/* A body's way to a file: what arrives is read into a few large buffers, and the disk's threads write those that are
+ * full and make them room again. The connection's flow control waits for that room, as it does for any consumer. Where
+ * nobody has to see the bytes, for a checksum or to decrypt them, a pipe stands in for each buffer (pipes.h).
  *
  * All under the request's lock, but for the writing itself. Always true: one thread at most writes for a request, and
  * its buffers in order; nothing is written once the request is revoked, and a revoke waits for the write under way;
  * a request has not ended while a byte of it has still to be written.
  */
 #include "bulk.h"
+#include "pipes.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,8 @@
 
 #define BUFFERS 3 /* one being filled, one being written, one to go on with. Measured: docs/design/files.md */
 #define BUFFER_BYTES ((size_t)1 << 20)
+#define PIPED_BYTES ((size_t)768 << 10) /* what a pipe of 1 MiB is sure to hold of segments of 64 KiB, on loopback */
+#define LEAST_PIPED_BYTES ((size_t)64 << 10)
 #define STEP_BYTES ((size_t)256 << 10) /* of a write: what a revoke may have to wait for */
 
 #define SPANS CML_PIECES
@@ -25,7 +30,10 @@ struct s_span {
 
 struct s_slot {
     struct cml_buffer *buffer; /* NULL until first used */
+    struct cml_pipe *pipe;     /* likewise */
+    bool piped;                /* what fills it is in the pipe */
     size_t filled;
+    size_t in_pipe; /* more than fills it when a connection broke off with bytes on their way: these are of no use */
     int fd;
     uint64_t at;     /* where in the file its first byte goes */
     bool ends_span;
@@ -42,6 +50,8 @@ struct cml_file {
     uint32_t first, sealed; /* from the first on, so many wait to be written; the next is being filled */
     bool queued, writing;
     bool ending; /* the end has come, but for what has to be written */
+    bool copies; /* there is no pipe to be had */
+    size_t slot_bytes; /* how much each may hold: less where a pipe was full before that, as small packets make it */
     int os_error;
 };
 
@@ -56,7 +66,9 @@ static bool s_stopped(const struct cml_request *request) {
 static void s_post_room(struct cml_request *request) {
     struct cml_file *file = request->file;
     struct s_slot *slot = s_filling(file);
-    uint64_t space = (uint64_t)(BUFFERS - file->sealed) * BUFFER_BYTES - (slot != NULL ? slot->filled : 0);
+    uint64_t space = (uint64_t)(BUFFERS - file->sealed) * file->slot_bytes;
+    uint64_t spoken_for = (slot != NULL ? slot->filled : 0) + CML_SPILL_BYTES; /* that much comes without being asked for */
+    space = space > spoken_for ? space - spoken_for : 0;
     uint64_t left = 0;
     for (uint32_t i = file->span; i < file->span_count && left < space; ++i) {
         left += file->spans[i].length - (i == file->span ? file->span_taken : 0);
@@ -86,57 +98,140 @@ static void s_seal(struct cml_file *file) {
     }
 }
 
-/* The buffer that is being filled: made here if there is none. */
-static struct s_slot *s_ready_slot(struct cml_file *file) {
-    struct s_slot *slot = s_filling(file);
-    if (slot != NULL && slot->buffer == NULL && (slot->buffer = cml_buffer_new(BUFFER_BYTES)) == NULL) {
-        file->os_error = ENOMEM;
-        return NULL;
-    }
-    return slot;
-}
-
 static size_t s_room_in(const struct cml_file *file, const struct s_slot *slot) {
-    uint64_t room = BUFFER_BYTES - slot->filled, left = file->spans[file->span].length - file->span_taken;
+    uint64_t left = file->spans[file->span].length - file->span_taken;
+    uint64_t room = file->slot_bytes > slot->filled ? file->slot_bytes - slot->filled : 0;
     return (size_t)(room < left ? room : left);
 }
 
-uint8_t *cml_file_place(struct cml_request *request, size_t *room) {
-    struct cml_file *file = request->file;
-    bool open = file->span < file->span_count && !s_stopped(request);
-    struct s_slot *slot = open ? s_ready_slot(file) : NULL;
+static void s_drop_pipe(struct s_slot *slot) {
+    cml_pipe_free(slot->pipe);
+    slot->pipe = NULL;
+    slot->in_pipe = 0;
+}
+
+static bool s_have_pipe(struct cml_file *file, struct s_slot *slot) {
+    if (slot->filled == 0 && slot->in_pipe > 0) {
+        s_drop_pipe(slot);
+    }
+    if (slot->pipe == NULL) {
+        slot->pipe = cml_pipe_new();
+        file->copies = slot->pipe == NULL;
+    }
+    return slot->pipe != NULL;
+}
+
+static bool s_have_buffer(struct cml_file *file, struct s_slot *slot) {
+    if (slot->buffer == NULL) {
+        slot->buffer = cml_buffer_new(BUFFER_BYTES);
+        file->os_error = slot->buffer == NULL ? ENOMEM : 0;
+    }
+    return slot->buffer != NULL;
+}
+
+/* Where the next bytes go, with what it needs for that; NULL where there is no room. */
+static struct s_slot *s_open_slot(struct cml_file *file) {
+    bool pipes = file->request->unseen && !file->copies;
+    struct s_slot *slot = s_filling(file);
+    if (slot != NULL && slot->filled > 0 && (slot->piped != pipes || (pipes && slot->in_pipe != slot->filled))) {
+        s_seal(file);
+        slot = s_filling(file);
+    }
     if (slot == NULL) {
         return NULL;
     }
-    *room = s_room_in(file, slot);
-    return slot->buffer->data + slot->filled;
+    slot->piped = pipes && s_have_pipe(file, slot);
+    return slot->piped || s_have_buffer(file, slot) ? slot : NULL;
+}
+
+static struct s_slot *s_next_slot(struct cml_request *request, size_t *room) {
+    struct cml_file *file = request->file;
+    bool open = file->span < file->span_count && !s_stopped(request);
+    struct s_slot *slot = open ? s_open_slot(file) : NULL;
+    *room = slot != NULL ? s_room_in(file, slot) : 0;
+    return slot;
+}
+
+uint8_t *cml_file_place(struct cml_request *request, size_t *room) {
+    struct s_slot *slot = s_next_slot(request, room);
+    return slot != NULL && !slot->piped ? slot->buffer->data + slot->filled : NULL;
+}
+
+struct cml_pipe *cml_file_pipe(struct cml_request *request, size_t *room) {
+    if (request->file == NULL || request->prefetched != NULL || request->spill_len > 0 || !request->unseen) {
+        return NULL;
+    }
+    struct s_slot *slot = s_next_slot(request, room);
+    return slot != NULL && slot->piped ? slot->pipe : NULL;
+}
+
+void cml_file_piped(struct cml_request *request, size_t length) {
+    s_filling(request->file)->in_pipe += length;
+}
+
+bool cml_file_pipe_is_full(struct cml_request *request) {
+    struct cml_file *file = request->file;
+    struct s_slot *slot = s_filling(file);
+    if (slot == NULL || slot->filled == 0) { /* nothing in it: so it is not full */
+        return false;
+    }
+    size_t held = slot->filled > LEAST_PIPED_BYTES ? slot->filled : LEAST_PIPED_BYTES;
+    file->slot_bytes = held < file->slot_bytes ? held : file->slot_bytes;
+    s_seal(file);
+    return true;
+}
+
+/* Brings bytes to their slot, if they aren't there; how many. */
+static size_t s_put(struct s_slot *slot, const uint8_t *data, size_t length) {
+    if (cml_pipe_is_nowhere(data)) {
+        return length;
+    }
+    if (slot->piped) { /* a few, that came with the headers or while there was no room */
+        size_t put = cml_pipe_write(slot->pipe, data, length);
+        slot->in_pipe += put;
+        return put;
+    }
+    if (slot->buffer->data + slot->filled != data) { /* else they were read to there */
+        memcpy(slot->buffer->data + slot->filled, data, length);
+    }
+    return length;
+}
+
+static void s_fill(struct cml_file *file, struct s_slot *slot, size_t length) {
+    const struct s_span *span = &file->spans[file->span];
+    if (slot->filled == 0) {
+        slot->fd = span->fd;
+        slot->at = span->offset + file->span_taken;
+    }
+    slot->filled += length;
+    file->taken += length;
+    file->span_taken += length;
+    slot->ends_span = file->span_taken == span->length;
+    if (slot->ends_span) {
+        file->span++;
+        file->span_taken = 0;
+    }
+    if (slot->ends_span || slot->filled >= file->slot_bytes) {
+        s_seal(file);
+    }
 }
 
 size_t cml_file_take(struct cml_request *request, const uint8_t *data, size_t length) {
     struct cml_file *file = request->file;
-    struct s_slot *slot;
+    bool spliced = cml_pipe_is_nowhere(data);
     size_t done = 0;
-    while (done < length && file->span < file->span_count && !s_stopped(request) && (slot = s_ready_slot(file)) != NULL) {
-        const struct s_span *span = &file->spans[file->span];
-        size_t room = s_room_in(file, slot), take = length - done < room ? length - done : room;
-        if (slot->filled == 0) {
-            slot->fd = span->fd;
-            slot->at = span->offset + file->span_taken;
+    while (done < length && file->span < file->span_count && !s_stopped(request)) {
+        struct s_slot *slot = spliced ? s_filling(file) : s_open_slot(file);
+        if (slot == NULL) {
+            break;
         }
-        if (slot->buffer->data + slot->filled != data + done) { /* else it was read to there */
-            memcpy(slot->buffer->data + slot->filled, data + done, take);
-        }
-        slot->filled += take;
-        file->taken += take;
-        file->span_taken += take;
-        done += take;
-        slot->ends_span = file->span_taken == span->length;
-        if (slot->ends_span) {
-            file->span++;
-            file->span_taken = 0;
-        }
-        if (slot->ends_span || slot->filled == BUFFER_BYTES) {
-            s_seal(file);
+        assert(!spliced || slot->in_pipe == slot->filled + length - done);
+        size_t room = s_room_in(file, slot), take = s_put(slot, data + done, length - done < room ? length - done : room);
+        if (take > 0) {
+            s_fill(file, slot, take);
+            done += take;
+        } else if (!cml_file_pipe_is_full(request)) {
+            file->copies = true; /* an empty pipe that takes nothing */
         }
     }
     return done;
@@ -149,13 +244,22 @@ int cml_file_os_error(const struct cml_request *request) {
     return request->file != NULL ? request->file->os_error : 0;
 }
 
+/* What is in it is of no use, or has been written; a pipe may hold some of it still. */
+static void s_empty(struct s_slot *slot) {
+    if (slot->in_pipe > 0) {
+        s_drop_pipe(slot);
+    }
+    slot->piped = false;
+    slot->filled = 0;
+}
+
 void cml_file_restart(struct cml_request *request) {
     struct cml_file *file = request->file;
     file->sealed = file->writing ? 1 : 0; /* what comes now at its place is written after it */
     for (uint32_t i = 0; i < BUFFERS; ++i) {
         file->slots[i].ends_span = false;
         if (!file->writing || i != file->first) {
-            file->slots[i].filled = 0;
+            s_empty(&file->slots[i]);
         }
     }
     file->taken = file->span_taken = 0;
@@ -186,6 +290,7 @@ static bool s_may_end(const struct cml_request *request) {
 static void s_free_slots(struct cml_file *file) {
     for (uint32_t i = 0; i < BUFFERS; ++i) {
         cml_buffer_release(file->slots[i].buffer);
+        cml_pipe_free(file->slots[i].pipe);
         file->slots[i] = (struct s_slot){.buffer = NULL};
     }
     file->first = file->sealed = 0;
@@ -227,20 +332,23 @@ void cml_file_ended(struct cml_request *request) {
 
 /* ---- the disk's threads ---- */
 
-static int s_write(struct cml_request *request, const struct s_slot *slot) {
-    for (size_t done = 0; done < slot->filled;) {
+/* 0 also when it was stopped midway; or what the system said. */
+static int s_write(struct cml_request *request, const struct s_slot *slot, size_t *written) {
+    size_t done = 0;
+    while (done < slot->filled) {
         if (done > 0 && cml_request_is_revoked(request)) {
-            return 0;
+            break;
         }
         size_t take = slot->filled - done < STEP_BYTES ? slot->filled - done : STEP_BYTES;
-        ssize_t put = pwrite(slot->fd, slot->buffer->data + done, take, (off_t)(slot->at + done));
+        ssize_t put = slot->piped ? cml_pipe_drain(slot->pipe, slot->fd, slot->at + done, take)
+                                  : pwrite(slot->fd, slot->buffer->data + done, take, (off_t)(slot->at + done));
         if (put < 0 && errno == EINTR) {
             continue;
         }
         if (put <= 0) {
             return put < 0 ? errno : EIO;
         }
-        done += (size_t)put;
+        *written = done += (size_t)put;
     }
     return 0;
 }
@@ -250,11 +358,13 @@ static void s_write_first(struct cml_request *request) {
     struct s_slot slot = file->slots[file->first];
     file->writing = true;
     pthread_mutex_unlock(&request->lock);
-    int os_error = s_write(request, &slot);
+    size_t written = 0;
+    int os_error = s_write(request, &slot, &written);
     pthread_mutex_lock(&request->lock);
     file->writing = false;
     file->os_error = os_error;
-    file->slots[file->first].filled = 0;
+    file->slots[file->first].in_pipe -= slot.piped ? written : 0;
+    s_empty(&file->slots[file->first]);
     request->pieces_done += file->slots[file->first].ends_span && os_error == 0; /* no longer, after a restart */
     file->first = (file->first + 1) % BUFFERS;
     file->sealed--;
@@ -303,6 +413,7 @@ static struct cml_file *s_new(struct cml_request *request) {
     if (file != NULL) {
         file->job.run = _on_disk;
         file->request = request;
+        file->slot_bytes = PIPED_BYTES;
         pthread_cond_init(&file->quiet, NULL);
     }
     return file;

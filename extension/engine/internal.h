@@ -268,9 +268,12 @@ struct cml_request {
     enum cml_range range;
     uint64_t range_from, range_to;
     uint64_t collect_limit;
-    const uint8_t *body_memory;
+    const struct cml_bytes *body_spans; /* own_span, or an array of its own; none of a body from a file */
+    struct cml_bytes own_span;
+    uint32_t body_span_count;
     int body_fd;
     uint64_t body_offset, body_length;
+    char *payload_sha256; /* in hex; NULL: made on the loop, where it is needed */
     uint64_t total_ns;
     enum cml_checksum digest; /* to be summed up whatever the server sends */
     uint64_t digest_mark;     /* how much of the body marked_digest is of; 0: all */
@@ -293,6 +296,7 @@ struct cml_request {
     uint8_t *spill;
     size_t spill_len, spill_cap;
     struct cml_file *file; /* where the body goes instead of into pieces; NULL for most */
+    bool unseen; /* nobody has to look at the body's bytes on their way: for no checksum, and not to decrypt them */
     struct cml_note *note; /* on `queue`, not yet drained; NULL when there is none */
     bool revoked;
     bool headers_ready, finished;
@@ -358,6 +362,8 @@ void cml_socket_leave(struct cml_connection *connection); /* it goes, and the so
 /* Of a request in BODY: whether bytes wait in its socket for more of their kind, and how many. */
 bool cml_socket_holds_back(const struct cml_request *request);
 int cml_socket_unread(const struct cml_request *request);
+bool cml_socket_is_plain(const struct cml_request *request); /* its bytes are the body's own, not encrypted */
+void cml_socket_go_on(const struct cml_request *request); /* there is room again, or it does not matter any more */
 
 /* hedge.c */
 void cml_hedge_sent(struct cml_request *request);
@@ -383,6 +389,11 @@ bool cml_body_reserve(struct cml_request *request, uint64_t length);
 /* file.c: bodies that go to a file. All under the request's lock. */
 uint8_t *cml_file_place(struct cml_request *request, size_t *room); /* as cml_body_place */
 size_t cml_file_take(struct cml_request *request, const uint8_t *data, size_t length); /* how much found room */
+/* The pipe that the next bytes may be spliced to, and how many; NULL where they have to be seen, or there is no room. How
+ * many were is told by cml_file_piped; cml_file_take then gets them, at cml_pipe_nowhere(). */
+struct cml_pipe *cml_file_pipe(struct cml_request *request, size_t *room);
+void cml_file_piped(struct cml_request *request, size_t length);
+bool cml_file_pipe_is_full(struct cml_request *request); /* it takes no more: another may, if this is true */
 int cml_file_os_error(const struct cml_request *request);
 void cml_file_restart(struct cml_request *request);
 bool cml_file_ends_later(struct cml_request *request, int error); /* then file.c calls cml_request_ended */

@@ -309,6 +309,10 @@ static void s_judge(struct cml_request *request) {
     }
     s_commit(request);
     s_start_checksum(request);
+    bool unseen = request->sum.kind == CML_SUM_NONE && cml_socket_is_plain(request);
+    pthread_mutex_lock(&request->lock);
+    request->unseen = unseen;
+    pthread_mutex_unlock(&request->lock);
     if (request->sink == CML_SINK_COLLECT && request->current.content_length > 0 && !request->is_head) {
         cml_body_reserve(request, (uint64_t)request->current.content_length); /* a refusal shows when bytes come */
     }

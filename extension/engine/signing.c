@@ -53,11 +53,12 @@ static int s_payload_hash(struct cml_request *request, char hex[65]) {
     pthread_mutex_lock(&request->lock); /* the source may be revoked while it is read */
     if (request->revoked) {
         result = aws_raise_error(AWS_ERROR_HTTP_STREAM_CANCELLED);
-    } else if (request->body_memory != NULL) {
-        struct aws_byte_cursor body = aws_byte_cursor_from_array(request->body_memory, request->body_length);
-        aws_hash_update(hash, &body);
-    } else {
+    } else if (request->body_span_count == 0) {
         result = s_hash_file(request, hash);
+    }
+    for (uint32_t i = 0; i < request->body_span_count && result == AWS_OP_SUCCESS; ++i) {
+        struct aws_byte_cursor span = aws_byte_cursor_from_array(request->body_spans[i].data, request->body_spans[i].length);
+        result = aws_hash_update(hash, &span);
     }
     pthread_mutex_unlock(&request->lock);
     if (result == AWS_OP_SUCCESS) {
@@ -96,6 +97,8 @@ int cml_sign(struct cml_request *request, struct aws_http_message *message, stru
         config.signed_body_value = g_aws_signed_body_value_empty_sha256;
     } else if (!client->sign_payload) {
         config.signed_body_value = g_aws_signed_body_value_unsigned_payload;
+    } else if (request->payload_sha256 != NULL) {
+        config.signed_body_value = aws_byte_cursor_from_c_str(request->payload_sha256);
     } else if (s_payload_hash(request, hex) == AWS_OP_SUCCESS) {
         config.signed_body_value = aws_byte_cursor_from_c_str(hex);
     } else {

@@ -3,7 +3,9 @@
  * aws-c-io reads into a message of its own, which aws-c-http takes apart. Here its socket's read is stood in for:
  * - Bytes that are certainly the body's go straight to where the body goes. The message that carries them is lent that
  *   memory, and has its own back when it is released; aws-c-http only counts them, and the body finds them in place.
+ *   Those of a file may stay in the kernel: they are spliced to a pipe, and the memory that is lent nobody can read.
  * - A read that brought less than there was room for has emptied the socket: the next would only say so.
+ * - What a paused body has no room for stays in the socket: aws-c-http would keep 256 KiB of it, to be copied later.
  * - While a long body is awaited the kernel wakes the loop for a large piece of it (SO_RCVLOWAT), not for each segment.
  *
  * Always true: bytes go in place only while the request's lock is held and a revoke has not come; in place means all of
@@ -12,12 +14,14 @@
  * mark the kernel knows the progress: see cml_socket_unread. Encrypted connections have none of the first and the third.
  */
 #include "internal.h"
+#include "pipes.h"
 
 #include <aws/http/connection.h>
 #include <aws/io/channel.h>
 #include <aws/io/io.h>
 #include <aws/io/socket.h>
 #include <aws/io/socket_channel_handler.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -50,6 +54,9 @@ struct cml_reader {
     struct cml_connection *connection; /* NULL when that is gone; the socket may outlive it */
     bool encrypted;
     bool empty;    /* the last read has emptied the socket */
+    bool held;     /* there may be more, for which there is no room */
+    bool early;    /* it was asked before there was a window: once in a row */
+    bool told;     /* it has put off reading: what it heard of then, the end too, it will not hear of again */
     bool no_marks; /* the kernel does not do them well */
     int mark;
 };
@@ -130,17 +137,27 @@ static uint64_t s_passes_at_once(const struct cml_reader *reader) {
     return window.buffer_pending_bytes == 0 && window.has_incoming_stream ? window.stream_window : 0;
 }
 
+struct s_target {
+    struct cml_pipe *pipe; /* or */
+    uint8_t *place;
+    size_t room; /* 0: there is neither */
+};
+
 /* Under the request's lock. */
-static uint8_t *s_place(const struct cml_reader *reader, struct cml_request *request, size_t *room) {
+static struct s_target s_target(const struct cml_reader *reader, struct cml_request *request) {
+    struct s_target target = {.room = 0};
     uint64_t expected = s_expected(request);
     if (expected < LEAST_IN_PLACE) {
-        return NULL;
+        return target;
     }
-    uint8_t *place = cml_body_place(request, room);
-    uint64_t passes = place != NULL ? s_passes_at_once(reader) : 0;
+    target.pipe = cml_file_pipe(request, &target.room);
+    target.place = target.pipe == NULL ? cml_body_place(request, &target.room) : NULL;
+    bool found = target.pipe != NULL || target.place != NULL;
+    uint64_t passes = found ? s_passes_at_once(reader) : 0;
     expected = expected < passes ? expected : passes;
-    *room = *room < expected ? *room : (size_t)expected;
-    return *room < LEAST_IN_PLACE ? NULL : place;
+    target.room = target.room < expected ? target.room : (size_t)expected;
+    target.room = found && target.room >= LEAST_IN_PLACE ? target.room : 0;
+    return target;
 }
 
 /* ---- the mark ---- */
@@ -150,11 +167,10 @@ static uint64_t s_next_piece(const struct cml_reader *reader) {
     if (request == NULL || reader->encrypted || reader->no_marks || s_expected(request) < LEAST_MARK) {
         return 1;
     }
-    size_t room = 0;
     pthread_mutex_lock(&request->lock);
-    bool in_place = s_place(reader, request, &room) != NULL;
+    size_t room = s_target(reader, request).room;
     pthread_mutex_unlock(&request->lock);
-    return !in_place || room < LEAST_MARK ? 1 : room < MOST_MARK ? room : MOST_MARK;
+    return room < LEAST_MARK ? 1 : room < MOST_MARK ? room : MOST_MARK;
 }
 
 static bool s_set_mark(struct cml_reader *reader, int fd, int mark) {
@@ -184,6 +200,11 @@ static void s_await(struct cml_reader *reader, const struct aws_socket *socket) 
     if (mark > 1 && request->client->stall_ns != 0) {
         cml_shard_sweep_by(request->shard, request->progress_ns + request->client->stall_ns / 4);
     }
+}
+
+bool cml_socket_is_plain(const struct cml_request *request) {
+    const struct cml_reader *reader = request->connection != NULL ? request->connection->reader : NULL;
+    return reader != NULL && !reader->encrypted;
 }
 
 bool cml_socket_holds_back(const struct cml_request *request) {
@@ -216,31 +237,77 @@ static int s_read_message(struct cml_reader *reader, struct aws_socket *socket, 
     int result = reader->crt->socket_read_fn(socket, buffer, amount);
     buffer->capacity = capacity;
     if (result == AWS_OP_SUCCESS) {
-        reader->empty = *amount < most;
+        reader->empty = !reader->told && *amount < most;
         s_spare_wiping(CML_CONTAINER_OF(buffer, struct aws_io_message, message_data));
     }
     return result;
 }
 
+/* Under the request's lock. What comes of it: bytes; none, and why (errno); or 0, the end. A read says that one again. */
+static ssize_t s_splice(struct cml_request *request, const struct aws_socket *socket, struct s_target *target, size_t most) {
+    int fd = socket->io_handle.data.fd, unread = 0;
+    for (;;) {
+        bool there = unread > 0; /* before it was asked: then it is the pipe that can't */
+        ssize_t moved = cml_pipe_fill(target->pipe, fd, target->room < most ? target->room : most);
+        if (moved > 0) {
+            cml_file_piped(request, (size_t)moved);
+        }
+        if (moved >= 0 || errno != EAGAIN || (!there && (ioctl(fd, FIONREAD, &unread) != 0 || unread == 0))) {
+            return moved;
+        }
+        if (!there) {
+            continue;
+        }
+        size_t room = 0;
+        target->pipe = cml_file_pipe_is_full(request) ? cml_file_pipe(request, &room) : NULL;
+        if (target->pipe == NULL) {
+            return 0;
+        }
+        target->room = room < target->room ? room : target->room;
+    }
+}
+
+/* Under the request's lock. */
+static int s_read_to(struct cml_reader *reader, struct cml_request *request, struct aws_socket *socket,
+                     struct s_target *target, struct aws_byte_buf *buffer, size_t *amount) {
+    size_t most = target->room < buffer->capacity ? target->room : buffer->capacity;
+    if (target->pipe == NULL) {
+        buffer->buffer = target->place;
+        buffer->capacity = most;
+        int result = reader->crt->socket_read_fn(socket, buffer, amount);
+        reader->empty = !reader->told && result == AWS_OP_SUCCESS && *amount < most;
+        return result;
+    }
+    ssize_t moved = s_splice(request, socket, target, most);
+    if (moved <= 0) {
+        return moved < 0 && errno == EAGAIN ? aws_raise_error(AWS_IO_READ_WOULD_BLOCK)
+                                            : s_read_message(reader, socket, buffer, amount);
+    }
+    *amount = (size_t)moved;
+    buffer->buffer = cml_pipe_nowhere();
+    buffer->capacity = buffer->len = (size_t)moved;
+    return AWS_OP_SUCCESS; /* whether it has emptied the socket the next one finds out: the pipe may be full */
+}
+
 static bool s_read_in_place(struct cml_reader *reader, struct cml_request *request, struct aws_socket *socket,
                             struct aws_byte_buf *buffer, size_t *amount, int *result) {
     uint8_t *own = buffer->buffer;
-    size_t capacity = buffer->capacity, room = 0;
+    size_t capacity = buffer->capacity;
+    struct s_target target = {.room = 0};
     pthread_mutex_lock(&request->lock);
-    uint8_t *place = capacity >= LEAST_IN_PLACE ? s_place(reader, request, &room) : NULL;
-    if (place != NULL) {
-        buffer->buffer = place;
-        buffer->capacity = room = room < capacity ? room : capacity;
-        *result = reader->crt->socket_read_fn(socket, buffer, amount);
+    if (capacity >= LEAST_IN_PLACE) {
+        target = s_target(reader, request);
+    }
+    if (target.room > 0) {
+        *result = s_read_to(reader, request, socket, &target, buffer, amount);
     }
     pthread_mutex_unlock(&request->lock);
-    if (place == NULL) {
+    if (target.room == 0) {
         return false;
     }
-    if (*result == AWS_OP_SUCCESS) {
-        reader->empty = *amount < room;
+    if (*result == AWS_OP_SUCCESS && buffer->buffer != own) {
         s_lend(CML_CONTAINER_OF(buffer, struct aws_io_message, message_data), own, capacity);
-    } else {
+    } else if (*result != AWS_OP_SUCCESS) {
         buffer->buffer = own;
         buffer->capacity = capacity;
     }
@@ -252,18 +319,56 @@ static int s_would_block(struct cml_reader *reader, const struct aws_socket *soc
     return aws_raise_error(AWS_IO_READ_WOULD_BLOCK);
 }
 
+static void s_read_later(const struct cml_reader *reader) {
+    struct aws_channel *channel = aws_http_connection_get_channel(reader->connection->http);
+    struct aws_channel_slot *slot = aws_channel_get_first_slot(channel);
+    aws_channel_handler_increment_read_window(slot->handler, slot, 0); /* in a task */
+}
+
+void cml_socket_go_on(const struct cml_request *request) {
+    struct cml_reader *reader = request->connection != NULL ? request->connection->reader : NULL;
+    if (reader != NULL && reader->held) {
+        reader->held = false;
+        s_read_later(reader);
+    }
+}
+
+/* There is room, but aws-c-http's task that opens the window for it has yet to run. */
+static bool s_is_early(struct cml_reader *reader, const struct cml_request *request) {
+    struct aws_h1_window_stats window = aws_h1_connection_window_stats(reader->connection->http);
+    reader->early = !reader->early && request->sink == CML_SINK_STREAM && s_expected(request) >= LEAST_IN_PLACE &&
+                    window.has_incoming_stream && window.stream_window == 0 && window.buffer_pending_bytes == 0;
+    return reader->early;
+}
+
+static void s_put_off(struct cml_reader *reader) {
+    reader->empty = false;
+    reader->told = true;
+}
+
 static int s_read(struct aws_socket *socket, struct aws_byte_buf *buffer, size_t *amount) {
     struct cml_reader *reader = s_of(socket);
+    struct cml_request *request = reader->encrypted ? NULL : s_current(reader);
+    if (request != NULL && request->state == CML_PAUSED) {
+        reader->held = true;
+        s_put_off(reader);
+        return aws_raise_error(AWS_IO_READ_WOULD_BLOCK);
+    }
+    if (request != NULL && s_is_early(reader, request)) {
+        s_put_off(reader);
+        s_read_later(reader);
+        return aws_raise_error(AWS_IO_READ_WOULD_BLOCK);
+    }
     if (reader->empty) { /* once: who asks again has heard of more, or that the other side hangs up */
         reader->empty = false;
         return s_would_block(reader, socket);
     }
-    struct cml_request *request = reader->encrypted ? NULL : s_current(reader);
     int result = AWS_OP_SUCCESS;
     if (request == NULL || !s_read_in_place(reader, request, socket, buffer, amount, &result)) {
         result = s_read_message(reader, socket, buffer, amount);
     }
     if (result != AWS_OP_SUCCESS && aws_last_error() == AWS_IO_READ_WOULD_BLOCK) {
+        reader->told = false;
         return s_would_block(reader, socket);
     }
     return result;

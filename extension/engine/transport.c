@@ -29,7 +29,25 @@ struct s_source {
     struct aws_input_stream base;
     struct cml_request *request; /* referenced: the encoder may outlive the attempt by a moment */
     uint64_t at;
+    uint32_t span; /* of memory: the one that is being read, and how much of it was */
+    size_t span_at;
 };
+
+/* Under lock. */
+static void s_copy_spans(struct s_source *source, uint8_t *to, size_t length) {
+    while (length > 0) {
+        const struct cml_bytes *span = &source->request->body_spans[source->span];
+        size_t left = span->length - source->span_at, take = left < length ? left : length;
+        memcpy(to, span->data + source->span_at, take);
+        to += take;
+        length -= take;
+        source->span_at += take;
+        if (source->span_at == span->length) {
+            source->span++;
+            source->span_at = 0;
+        }
+    }
+}
 
 /* 0 bytes without end of stream would spin the encoder, so a short source is an error at once. */
 static int s_source_read(struct aws_input_stream *stream, struct aws_byte_buf *dest) {
@@ -49,8 +67,8 @@ static int s_source_read(struct aws_input_stream *stream, struct aws_byte_buf *d
     pthread_mutex_lock(&request->lock);
     if (request->revoked) {
         result = aws_raise_error(AWS_ERROR_HTTP_STREAM_CANCELLED);
-    } else if (request->body_memory != NULL) {
-        memcpy(dest->buffer + dest->len, request->body_memory + source->at, take);
+    } else if (request->body_span_count > 0) {
+        s_copy_spans(source, dest->buffer + dest->len, take);
     } else {
         got = pread(request->body_fd, dest->buffer + dest->len, take, (off_t)(request->body_offset + source->at));
         result = got > 0 ? AWS_OP_SUCCESS : aws_raise_error(AWS_IO_STREAM_READ_FAILED);
@@ -302,6 +320,7 @@ void cml_transport_abort(struct cml_request *request) {
      * had come: let it, the bytes are dropped. */
     if (request->sink == CML_SINK_STREAM) {
         aws_http_stream_update_window(request->stream, SIZE_MAX);
+        cml_socket_go_on(request);
     }
 }
 
@@ -323,5 +342,6 @@ int cml_transport_unsent(const struct cml_request *request) {
 void cml_transport_open_window(struct cml_request *request, uint64_t bytes) {
     if (request->stream != NULL && bytes > 0) {
         aws_http_stream_update_window(request->stream, bytes > SIZE_MAX ? SIZE_MAX : (size_t)bytes);
+        cml_socket_go_on(request);
     }
 }

@@ -84,15 +84,38 @@ cdef class Request:
         return 0
 
     cdef int set_body(self, body) except -1:
-        PyObject_GetBuffer(body, &self.source, PyBUF_SIMPLE)
-        self.has_source = True
-        cml_request_set_body_memory(self.c, self.source.buf, self.source.len)
+        cdef cml_bytes span
+        cdef Pieces pieces
+        cdef bint taken
+        if isinstance(body, Pieces):
+            self.keep = pieces = body
+            taken = cml_request_set_body_memory(self.c, pieces.spans, <uint32_t>pieces.count)
+        else:
+            PyObject_GetBuffer(body, &self.source, PyBUF_SIMPLE)
+            self.has_source = True
+            span.data = <const uint8_t *>self.source.buf
+            span.length = self.source.len
+            taken = cml_request_set_body_memory(self.c, &span, 1)
+        if not taken:
+            raise MemoryError()
         return 0
 
     cdef int set_file(self, file, uint64_t offset, uint64_t length) except -1:
         self.keep = file
         cml_request_set_body_file(self.c, file if isinstance(file, int) else file.fileno(), offset, length)
         return 0
+
+    @property
+    def signs_payload(self):
+        """Whether the signature needs the SHA-256 of the body."""
+        return bool(cml_request_signs_payload(self.c))
+
+    def set_payload_sha256(self, bytes digest not None):
+        """Before submission: that sum, for the engine not to make it where it sends from."""
+        if self.submitted or len(digest) != 32:
+            raise ValueError("a SHA-256 has 32 bytes, and is set before the request is submitted")
+        if not cml_request_set_payload_sha256(self.c, digest.hex().encode("ascii")):
+            raise MemoryError()
 
     # -- submitting and waiting
 

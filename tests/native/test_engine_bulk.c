@@ -210,7 +210,7 @@ static uint8_t *s_put(struct call *call, const char *path) {
         data[i] = pattern_at(i);
     }
     s_job(call, "PUT", path, CML_BULK_PUT);
-    cml_request_set_body_memory(call->request, data, SIZE);
+    cml_request_set_body_memory(call->request, &(struct cml_bytes){.data = data, .length = SIZE}, 1);
     return data;
 }
 

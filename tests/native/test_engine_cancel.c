@@ -115,7 +115,7 @@ static void s_begin(struct scene *scene, enum state state, uint64_t total_ms, ui
         cml_request_set_sink(scene->call.request, CML_SINK_STREAM, 0);
         CHECK(cml_request_feed(scene->call.request, scene->room, 1000));
     } else if (state == IN_UPLOAD) {
-        cml_request_set_body_memory(scene->call.request, scene->room, SIZE);
+        cml_request_set_body_memory(scene->call.request, &(struct cml_bytes){.data = scene->room, .length = SIZE}, 1);
     } else {
         cml_request_set_sink(scene->call.request, CML_SINK_BUFFER, 0);
         CHECK(cml_request_feed(scene->call.request, scene->room, SIZE));
@@ -243,7 +243,7 @@ static void s_revoke_once(struct cml_client *client, bool upload, unsigned after
     void *memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     call_new(&call, client, upload ? "PUT" : "GET", "/object");
     if (upload) {
-        cml_request_set_body_memory(call.request, memory, SIZE);
+        cml_request_set_body_memory(call.request, &(struct cml_bytes){.data = memory, .length = SIZE}, 1);
     } else {
         cml_request_set_sink(call.request, CML_SINK_BUFFER, 0);
         CHECK(cml_request_feed(call.request, memory, SIZE));

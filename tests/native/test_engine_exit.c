@@ -93,7 +93,7 @@ static void s_begin(enum state state, struct cml_credentials *nothing) {
         call_new(call, clients[state], upload ? "PUT" : "GET",
                  state == IN_QUEUED && i == 0 ? "/silent" : paths[state]);
         if (upload) {
-            cml_request_set_body_memory(call->request, room, SIZE);
+            cml_request_set_body_memory(call->request, &(struct cml_bytes){.data = room, .length = SIZE}, 1);
         } else {
             cml_request_set_sink(call->request, stream ? CML_SINK_STREAM : CML_SINK_BUFFER, 0);
             cml_request_feed(call->request, room, stream ? 1000 : SIZE);

@@ -1,7 +1,8 @@
 /* Bodies that go to a file: whole, in parts, behind a slow disk, onto a full one; and that no byte is written to a
  * descriptor once a cancel has returned.
  *
- * The disk is real, but pwrite comes by here first: it may sleep, fail, be interrupted or write less, as a test says.
+ * The disk is real, but what writes to it comes by here first: it may sleep, fail, be interrupted or write less, as a
+ * test says.
  */
 #include "support/engine.h"
 
@@ -20,30 +21,76 @@ static atomic_uint write_delay_ms, writes, writing, written_after_stop;
 static atomic_int write_error, error_after; /* an errno, and the number of the first write that fails with it */
 static atomic_bool stopped;
 
-ssize_t pwrite(int fd, const void *data, size_t length, off_t offset) {
-    static ssize_t (*_Atomic real)(int, const void *, size_t, off_t);
-    if (real == NULL) {
-        void *found = dlsym(RTLD_NEXT, "pwrite64");
-        memcpy((void *)&real, &found, sizeof(found));
-    }
+/* How bodies may come to the disk: through pipes, by copies from a pipe to a file that takes nothing from one, or through
+ * buffers since there are no pipes. */
+enum way { PIPES, PIPES_COPIED, BUFFERS, WAYS };
+static const char *const way_names[WAYS] = {"pipes", "pipes that are copied from", "buffers"};
+static atomic_int way;
+static atomic_uint spliced;
+
+/* What becomes of a write of `length` bytes: fewer, or an errno as a negative number. */
+static ssize_t s_begin_write(size_t length) {
     unsigned number = atomic_fetch_add(&writes, 1);
     atomic_fetch_add(&writing, 1);
-    if (atomic_load(&write_delay_ms) > 0) {
-        check_sleep_ms(atomic_load(&write_delay_ms));
+    if (atomic_load(&write_delay_ms) > 0) { /* for each 256 KiB */
+        check_sleep_ms(atomic_load(&write_delay_ms) / (atomic_load(&way) == PIPES_COPIED ? 4 : 1));
     }
-    ssize_t result = -1;
     if (atomic_load(&write_error) != 0 && (int)number >= atomic_load(&error_after)) {
-        errno = atomic_load(&write_error);
-    } else if (number % 7 == 3) {
-        errno = EINTR;
-    } else {
-        result = real(fd, data, number % 5 == 1 && length > 100 ? length / 3 : length, offset);
+        return -atomic_load(&write_error);
     }
+    return number % 7 == 3 ? -EINTR : number % 5 == 1 && length > 100 ? (ssize_t)(length / 3) : (ssize_t)length;
+}
+
+static ssize_t s_end_write(ssize_t result) {
     if (atomic_load(&stopped)) {
         atomic_fetch_add(&written_after_stop, 1);
     }
     atomic_fetch_sub(&writing, 1);
     return result;
+}
+
+static void *s_next(const char *name, void *_Atomic *kept) {
+    if (*kept == NULL) {
+        *kept = dlsym(RTLD_NEXT, name);
+    }
+    return *kept;
+}
+
+ssize_t pwrite(int fd, const void *data, size_t length, off_t offset) {
+    static void *_Atomic kept;
+    ssize_t (*real)(int, const void *, size_t, off_t);
+    *(void **)&real = s_next("pwrite64", &kept);
+    ssize_t take = s_begin_write(length);
+    errno = take < 0 ? (int)-take : 0;
+    return s_end_write(take < 0 ? -1 : real(fd, data, (size_t)take, offset));
+}
+
+ssize_t splice(int from, off64_t *from_at, int to, off64_t *to_at, size_t length, unsigned flags) {
+    static void *_Atomic kept;
+    ssize_t (*real)(int, off64_t *, int, off64_t *, size_t, unsigned);
+    *(void **)&real = s_next("splice", &kept);
+    if (to_at == NULL) {
+        return real(from, from_at, to, to_at, length, flags);
+    }
+    if (atomic_load(&way) == PIPES_COPIED) {
+        errno = EINVAL;
+        return -1;
+    }
+    atomic_fetch_add(&spliced, 1);
+    ssize_t take = s_begin_write(length);
+    errno = take < 0 ? (int)-take : 0;
+    return s_end_write(take < 0 ? -1 : real(from, from_at, to, to_at, (size_t)take, flags));
+}
+
+int pipe2(int ends[2], int flags) {
+    static void *_Atomic kept;
+    int (*real)(int *, int);
+    *(void **)&real = s_next("pipe2", &kept);
+    if (atomic_load(&way) == BUFFERS) {
+        errno = EMFILE;
+        return -1;
+    }
+    return real(ends, flags);
 }
 
 static void s_disk(unsigned delay_ms, int error, int after) {
@@ -423,9 +470,25 @@ static void test_many(void) {
     cml_client_release(client);
 }
 
-int main(void) {
-    server_start(&server, s_handle);
-    engine_start(2, 64);
+static void test_checked(void) {
+    section("a body that is summed up is read, not spliced");
+    struct cml_client *client = client_of(&server);
+    struct call call;
+    int fd = s_file();
+    s_disk(0, 0, 0);
+    unsigned before = atomic_load(&spliced);
+    s_get(&call, client, "/object");
+    CHECK(cml_request_set_digest(call.request, "CRC32C"));
+    CHECK_EQ(cml_request_feed_file(call.request, fd, 0, SIZE), CML_FED);
+    CHECK_ERROR(call_run(&call), CML_OK);
+    CHECK(s_holds(fd, 0, 0, SIZE));
+    CHECK_EQ(atomic_load(&spliced), before);
+    call_free(&call);
+    close(fd);
+    cml_client_release(client);
+}
+
+static void s_test_all(void) {
     test_whole();
     test_part();
     test_pieces();
@@ -435,6 +498,19 @@ int main(void) {
     test_errors();
     test_cancel();
     test_many();
+    test_checked();
+}
+
+int main(void) {
+    server_start(&server, s_handle);
+    engine_start(2, 64);
+    for (int i = 0; i < WAYS; ++i) {
+        printf("-- through %s\n", way_names[i]);
+        atomic_store(&way, i);
+        unsigned before = atomic_load(&spliced);
+        s_test_all();
+        CHECK((atomic_load(&spliced) > before) == (i == PIPES));
+    }
     s_disk(0, 0, 0);
     return engine_end(&server);
 }

@@ -83,7 +83,7 @@ static void s_start(struct job *job, struct cml_client *client, uint64_t *seed) 
         for (size_t i = 0; i < job->size; ++i) {
             job->room[i] = pattern_at(i);
         }
-        cml_request_set_body_memory(request, job->room, job->size);
+        cml_request_set_body_memory(request, &(struct cml_bytes){.data = job->room, .length = job->size}, 1);
     } else if (job->sort == COLLECT) {
         cml_request_set_flags(request, CML_FLAG_VERIFY);
     } else {

@@ -80,7 +80,7 @@ static int s_put(struct call *call, const char *path, const uint8_t *data, size_
     atomic_store(&attempts, 0);
     atomic_store(&arrived, 0);
     call_new(call, client, "PUT", path);
-    cml_request_set_body_memory(call->request, data, size);
+    cml_request_set_body_memory(call->request, &(struct cml_bytes){.data = data, .length = size}, 1);
     return call_run(call);
 }
 

@@ -114,6 +114,8 @@ class News(Mailbox):
         super().__init__()
         self.watched: dict[Request, int] = {}
         """Those that are not done, and how many filled pieces are enough for that (0: only its end is)."""
+        self.beside = 0
+        """How many calls run beside them."""
 
     def watch(self, request: Request, *, pieces: int = 0) -> None:
         """From now on its news come here. To be started after that, unless nothing has been received here yet: what is
@@ -132,6 +134,7 @@ class News(Mailbox):
         for request in list(self.watched):
             self.forget(request)
         self.notes.clear()
+        self.beside = 0
         self.queue = self.wake = None
 
     def come_to(self, queue: Queue) -> None:
@@ -144,9 +147,15 @@ class News(Mailbox):
             self.notes.append(request)
 
     def next_done(self) -> Request | None:
-        """One of those that have left a note and are done, failed or not; it is watched no more."""
+        """One of those that have left a note and are done, failed or not; it is watched no more.
+
+        Raises what a call beside them has raised.
+        """
         while self.notes:
             request = self.notes.popleft()
+            if isinstance(request, tuple):
+                self._call_ended(*request)
+                continue
             pieces = self.watched.get(request)
             if pieces is None:
                 continue
@@ -155,6 +164,22 @@ class News(Mailbox):
                 self.forget(request)
                 return request
         return None
+
+    def _call_ended(self, _key: None, _outcome: Any, error: BaseException | None) -> None:
+        self.beside -= 1
+        if error is not None:
+            raise error
+
+    def begin(self, call: Call) -> Plan[None]:
+        """Let a call run beside the requests."""
+        self.beside += 1
+        yield Begin(self, None, call)
+
+    def calls_done(self) -> Plan[None]:
+        """Wait for the calls beside the requests, which have ended."""
+        while self.beside:
+            yield Receive(self)
+            self.next_done()
 
     def one_done(self) -> Plan[Request]:
         """The same, waited for."""

@@ -85,12 +85,13 @@ def download(
     if resume:
         return _Resumable(provider, path, wanted, target, part_bytes, most).run()
 
-    def ready(_meta: ObjectMeta, source: Source) -> Plan[None]:
-        yield Call(target.allocate, source.size)
-
     def content() -> Plan[tuple[ObjectMeta, int]]:
         room = _room_in(target)
-        return (yield from fetch(provider, path, wanted, room, part_bytes, part_bytes, most, ready, job="get_file"))
+        return (
+            yield from fetch(
+                provider, path, wanted, room, part_bytes, part_bytes, most, job="get_file", prepare=target.allocate
+            )
+        )
 
     return whole_or_nothing(target, content)
 

@@ -25,6 +25,8 @@ from cumulo._errors import Context, of_file
 CANNOT: Final = frozenset((errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV))
 """What says "not on this file system" of linking, renaming or copying, rather than that something is wrong."""
 _STEP_BYTES = 8 << 20
+_ALLOCATE_BYTES = 64 << 20
+"""At a time: who discards the file waits for that, and so does who writes to it, on some file systems."""
 _NAME_KEPT_BYTES = 160
 
 
@@ -111,10 +113,11 @@ class FileTarget:
             os.ftruncate(self._file, 0)
 
     def allocate(self, size: int) -> None:
-        """Make room for so many bytes; what is there stays."""
-        with self._guarded():
-            if size > 0:
-                _native.allocate_file(self._file, size)
+        """Make room for so many bytes, while others write; what is there stays."""
+        for start in range(0, size, _ALLOCATE_BYTES):
+            with self._guarded():
+                if not _native.allocate_file(self._file, start, min(_ALLOCATE_BYTES, size - start)):
+                    return
 
     def write(self, content: Any) -> None:
         """Append a buffer."""
