@@ -41,16 +41,16 @@ class BodySource(StreamSource):
         self._left = size
         self.size = size
 
-    def part(self, start: int, length: int) -> Plan[dict[str, Any]]:
+    def part_in_pieces(self, start: int, length: int) -> Plan[dict[str, Any]]:
         """Exactly `length` bytes, or fewer at the end."""
         if self._left is None:
-            return (yield from super().part(start, length))
+            return (yield from super().part_in_pieces(start, length))
         if self._left <= length and not self._begun:
             self._begun = self._ended = True
             self._left = 0
             return {"body": memoryview((yield from self._body.collect()))}
         length = min(length, self._left)
-        part: dict[str, Any] = yield from super().part(start, length)
+        part: dict[str, Any] = yield from super().part_in_pieces(start, length)
         self._left -= length
         if self._left == 0:
             yield from self.gather(1)  # its end, which may be bad still

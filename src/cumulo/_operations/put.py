@@ -21,6 +21,7 @@ from .sources import (
     comes_in_pieces,
     md5_of,
     size_of,
+    sum_ahead,
     with_checksum,
     with_source,
 )
@@ -173,7 +174,7 @@ class _Put:
         return (yield from self._parts(source))
 
     def _whole(self, source: Source, length: int) -> Plan[PutResult]:
-        part = yield from source.part(0, length)
+        part = yield from source.part_in_pieces(0, length)
         return (yield from put_whole(self._provider, self._path, source, part, self._plan))
 
     def _parts(self, source: Source) -> Plan[PutResult]:
@@ -218,13 +219,15 @@ class _Put:
             length = min(length, source.size - at)
         # What comes in pieces is in memory only because it is to be sent.
         memory = (yield from upload.reserve(length)) if isinstance(source, StreamSource) else None
-        part = yield from source.part(at, length)
+        part = yield from source.part_in_pieces(at, length)
         if source.size is None and len(part["body"]) == 0 and number > 1:
             return False
         if number > self._provider.max_parts:
             raise self._too_large("the object is larger than its parts can hold")
         part = yield from with_checksum(source, self._provider.checksum_algorithm, part)
-        yield from upload.start(self._provider.put_part(self._path, upload.id, number, **part), number, memory)
+        request = self._provider.put_part(self._path, upload.id, number, **part)
+        yield from sum_ahead(source, part, request)
+        yield from upload.start(request, number, memory)
         return True
 
     def _too_large(self, why: str) -> NotSupportedError:
@@ -242,6 +245,7 @@ def put_whole(provider: Objects, path: str, source: Source, part: dict[str, Any]
     part = yield from with_checksum(source, provider.checksum_algorithm, part)
     began = monotonic()
     request = provider.put(path, plan, **part)
+    yield from sum_ahead(source, part, request)
     try:
         yield request
     except BaseError as error:

@@ -6,21 +6,27 @@ import hashlib
 import io
 import os
 import stat
+from binascii import a2b_base64
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from cumulo._drivers.effects import END, Call, Close, Plan, Pull
-from cumulo._native import checksum
+from cumulo._native import Pieces, checksum
 from cumulo.exceptions import GenericError, SourceChangedError
+
+if TYPE_CHECKING:
+    from cumulo._native import Request
 
 T = TypeVar("T")
 
 _AT_ONCE_BYTES = 256 << 10
 """Memory of which a checksum is made where we are: a thread costs more than that."""
 _READ_BYTES = 1 << 20
+_LEAST_PIECE_BYTES = 32 << 10
+"""Pieces that are smaller on average cost more, to send one by one, than the copy that joins them."""
 
 
 def with_source(content: Any, use: Callable[[Source], Plan[T]]) -> Plan[T]:
@@ -43,6 +49,14 @@ class _Source:
     size: int | None
     may_change = False
     """Whether others may change what is uploaded, so that `check` has something to do."""
+
+    def part(self, start: int, length: int) -> Plan[dict[str, Any]]:
+        """That span of the content: its `body`, a buffer, or its `file` (with offset and length)."""
+        raise NotImplementedError
+
+    def part_in_pieces(self, start: int, length: int) -> Plan[dict[str, Any]]:
+        """The same for who takes `Pieces` for a body as well."""
+        return self.part(start, length)
 
     def checksum(self, algorithm: str, part: Mapping[str, Any]) -> str:
         """A part's checksum, as S3's headers have it. Blocks."""
@@ -162,6 +176,10 @@ class StreamSource(_Source):
 
     def part(self, start: int, length: int) -> Plan[dict[str, Any]]:
         """Exactly `length` bytes, or fewer at the end."""
+        part: dict[str, Any] = yield from self.part_in_pieces(start, length)
+        return {"body": whole(part["body"])}
+
+    def part_in_pieces(self, start: int, length: int) -> Plan[dict[str, Any]]:
         have = yield from self.gather(length)
         return {"body": self._cut(min(length, have))}
 
@@ -178,7 +196,9 @@ class StreamSource(_Source):
                 self._rest[0] = first[left:]
                 left = 0
         self._have -= length
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+        if len(taken) == 1:
+            return taken[0]
+        return b"".join(taken) if length < len(taken) * _LEAST_PIECE_BYTES else Pieces(taken)
 
     def give_up(self) -> Plan[None]:
         if not self._ended:
@@ -296,6 +316,16 @@ def with_checksum(source: Source, algorithm: str | None, part: dict[str, Any]) -
     return {**part, "checksum": made}
 
 
+def sum_ahead(source: Source, part: Mapping[str, Any], request: Request) -> Plan[None]:
+    """Before the request is sent: the sum that its signature needs, made here if it takes long.
+
+    The engine would make it on the loop that is to send what others have ready. A retry has it already.
+    """
+    if request.signs_payload and size_of(part) > _AT_ONCE_BYTES:
+        made = yield Call(source.checksum, "SHA256", part)
+        request.set_payload_sha256(a2b_base64(made))
+
+
 def comes_in_pieces(source: Source, length: int) -> bool:
     """Whether it need not be held in memory all at once, and has more than `length` bytes, or perhaps has."""
     return isinstance(source, StreamSource) and (source.size is None or source.size > length)
@@ -307,6 +337,11 @@ def check(source: Source) -> Plan[None]:
         yield Call(source.check)
 
 
+def whole(body: Any) -> Any:
+    """A body as one buffer."""
+    return body.join() if isinstance(body, Pieces) else body
+
+
 def size_of(part: Mapping[str, Any]) -> int:
     """How many bytes a part has."""
     return part["file"][2] if "file" in part else len(part["body"])
@@ -316,7 +351,7 @@ def md5_of(part: Mapping[str, Any]) -> str:
     """The MD5 of a part's content, in hex. Blocks."""
     digest = hashlib.md5(usedforsecurity=False)
     if "body" in part:
-        digest.update(part["body"])
+        digest.update(whole(part["body"]))
         return digest.hexdigest()
     file, at, length = part["file"]
     end = at + length
