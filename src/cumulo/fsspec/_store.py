@@ -317,6 +317,42 @@ class FsspecStore(AsyncFileSystem):
                 raise
             os.makedirs(lpath, exist_ok=True)
 
+    async def _get(
+        self,
+        rpath: Any,
+        lpath: Any,
+        recursive: bool = False,
+        callback: Any = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        options = {"recursive": recursive, "maxdepth": maxdepth, "batch_size": batch_size or self.batch_size}
+        if not isinstance(callback, NoOpCallback):  # which wants to hear of each file
+            await AsyncFileSystem._get(self, rpath, lpath, callback=callback, **options, **kwargs)
+            return
+        pairs: list[tuple[str, str]] = []
+        known: dict[str, dict[str, Any]] = {}
+
+        async def note(remote: str, local: str, **_: Any) -> None:
+            pairs.append((remote, local))
+
+        async def find(path: str, detail: bool = False, **how: Any) -> Any:
+            found = await self._find(path, detail=True, **how)
+            known.update(found)
+            return found if detail else sorted(found)
+
+        await AsyncFileSystem._get(self._planner(_get_file=note, _find=find), rpath, lpath, **options)
+        left = await _bulk.get_small(self, pairs, known, self._most(batch_size))
+        remotes, locals_ = [remote for remote, _ in left], [local for _, local in left]
+        await AsyncFileSystem._get(self, remotes, locals_, batch_size=options["batch_size"], **kwargs)
+
+    def _planner(self, **own: Any) -> Any:
+        """This file system with some methods of a call's own: fsspec then says what goes where, and moves nothing."""
+        planner: Any = object.__new__(type(self))
+        planner.__dict__.update(self.__dict__, **own)
+        return planner
+
     async def _get_with_progress(
         self, store: ObjectStoreMethods, key: str, lpath: Any, callback: Any, outfile: Any
     ) -> None:
@@ -379,9 +415,7 @@ class FsspecStore(AsyncFileSystem):
         async def note(local: Any, remote: str, **_: Any) -> None:
             pairs.append((remote, Path(local)))
 
-        planner: Any = object.__new__(type(self))  # fsspec says what goes where; it is put with one call
-        planner.__dict__.update(self.__dict__, _put_file=note)
-        await AsyncFileSystem._put(planner, lpath, rpath, **options)
+        await AsyncFileSystem._put(self._planner(_put_file=note), lpath, rpath, **options)
         await _bulk.put_all(self, pairs, _mode(kwargs.get("mode", "overwrite")), self._most(batch_size))
 
     async def _cp_file(self, path1: str, path2: str, **_kwargs: Any) -> None:
@@ -389,10 +423,17 @@ class FsspecStore(AsyncFileSystem):
         bucket2, key2 = self._split_path(path2)
         if self._is_local and os.path.isdir(key1):
             os.makedirs(key2, exist_ok=True)
-        elif bucket1 == bucket2:
-            await self._store_of(bucket1).copy_async(key1, key2)
-        else:
-            await copy_async(self._store_of(bucket1), key1, self._store_of(bucket2), key2)
+            return
+        source, target = self._store_of(bucket1), self._store_of(bucket2)
+        try:
+            await (source.copy_async(key1, key2) if source is target else copy_async(source, key1, target, key2))
+        except NotFoundError:
+            if not await self._isdir(path1):  # of which there is nothing to copy
+                raise
+
+    async def _copy(self, path1: Any, path2: Any, *args: Any, on_error: str | None = None, **kwargs: Any) -> None:
+        # fsspec's default for trees passes over what is not found: a target's bucket, too.
+        await AsyncFileSystem._copy(self, path1, path2, *args, on_error=on_error or "raise", **kwargs)
 
     async def _mv_file(self, path1: str, path2: str, **_kwargs: Any) -> None:
         bucket1, key1 = self._split_path(path1)
@@ -447,7 +488,7 @@ class FsspecStore(AsyncFileSystem):
             if keys:
                 return keys
             found = await self._find(name)
-        if not found:
+        if not found and not await self._isdir(name):
             raise FileNotFoundError(name)
         return [self._split_path(each)[1] for each in found]
 
