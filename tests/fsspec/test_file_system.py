@@ -461,6 +461,7 @@ def test_protocols_and_options() -> None:
         assert fs._strip_protocol([plain]) == [plain]
     assert FsspecStore("s3")._strip_protocol("s3a://bucket/key") == "bucket/key"
     assert FsspecStore("file")._strip_protocol("x") == os.path.join(os.getcwd(), "x")
+    assert FsspecStore("file")._strip_protocol("/a//b/./c/") == "/a/b/c"
     with pytest.raises(ValueError, match="gs:// is not s3://"):
         FsspecStore("s3").info("gs://bucket/key")
     with pytest.raises(ValueError, match="begins with a bucket"):
