@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.callbacks import Callback
 
-from cumulo.exceptions import UnknownConfigurationKeyError
+from cumulo.exceptions import NotSupportedError, UnknownConfigurationKeyError
 from cumulo.fsspec import SUPPORTED_PROTOCOLS, BufferedFile, FsspecStore, register
 from cumulo.store import S3Store
 from tests.faults import FaultServer, Object
@@ -152,6 +152,34 @@ def test_many_files(placed: tuple[Any, str], tmp_path: Path) -> None:
     assert fs.glob(f"{path}/b/*.txt") == []
     with pytest.raises(FileNotFoundError):
         fs.rm(f"{path}/nowhere", recursive=True)
+
+
+def test_names_that_begin_so(placed: tuple[Any, str]) -> None:
+    fs, path = placed
+    assert fs.find(f"{path}/b", prefix="d/") == below(path, "b/d/e.bin", "b/d/f.txt")
+    assert fs.find(path, prefix="g") == below(path, "g h+ü.txt")
+    assert set(fs.find(path, prefix="b/c", detail=True)) == set(below(path, "b/c.txt"))
+    assert fs.find(path, prefix="nothing", withdirs=True) == []
+    assert fs.glob(f"{path}/b/d/f*") == below(path, "b/d/f.txt")
+    assert fs.find(path, prefix="a", maxdepth=1, withdirs=True) == below(path, "a.txt")
+
+
+def test_versions_are_not_passed_over(placed: tuple[Any, str], tmp_path: Path) -> None:
+    """As options of s3fs and gcsfs: what is current is not what was asked for."""
+    fs, path = placed
+    file = f"{path}/a.txt"
+    calls: list[Any] = [
+        fs.open,
+        fs.cat_file,
+        fs.info,
+        lambda name, **how: fs.get_file(name, str(tmp_path / "x"), **how),
+    ]
+    for call in calls:
+        with pytest.raises(NotSupportedError, match="version"):
+            call(file, version_id="1")
+    with pytest.raises(NotSupportedError, match="generation"):
+        fs.open(file, generation=1)
+    assert fs.cat_file(file, version_id=None) == b"a.txt"
 
 
 def test_trees_move_as_a_whole(placed: tuple[Any, str]) -> None:

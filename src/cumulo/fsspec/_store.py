@@ -153,7 +153,8 @@ class FsspecStore(AsyncFileSystem):
     def _directory(self, name: str) -> dict[str, Any]:
         return {"name": name, "size": 0, "type": "directory"}
 
-    async def _info(self, path: str, **_kwargs: Any) -> dict[str, Any]:
+    async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        _of_now(kwargs)
         bucket, key = self._split_path(path)
         name = self._joined(bucket, key)
         store = self._store_of(bucket)
@@ -170,10 +171,11 @@ class FsspecStore(AsyncFileSystem):
                 break
         return self._directory(name)
 
-    async def _below(self, store: ObjectStoreMethods, key: str) -> AsyncIterator[ObjectMeta]:
-        """The objects below a prefix; none where a web server has no listings."""
+    async def _below(self, store: ObjectStoreMethods, key: str, beginning: str = "") -> AsyncIterator[ObjectMeta]:
+        """The objects below a prefix, whose names there begin so; none where a web server has no listings."""
+        where = (f"{key}/" if key else "") + beginning
         try:
-            async for chunk in store.list(f"{key}/" if key else None, chunk_size=_LIST_CHUNK):
+            async for chunk in store.list(where or None, chunk_size=_LIST_CHUNK, substring=bool(beginning)):
                 for meta in chunk:
                     yield meta
         except NotSupportedError:
@@ -194,18 +196,28 @@ class FsspecStore(AsyncFileSystem):
         return entries if detail else [entry["name"] for entry in entries]
 
     async def _find(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        detail: bool = False,
+        prefix: str = "",
+        **kwargs: Any,
     ) -> Any:
-        """One listing of all that is below, but where only some levels of it are wanted."""
-        if maxdepth is not None or self._is_local:
-            return await AsyncFileSystem._find(
-                self, path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs
-            )
+        """One listing of all that is below, but where only some levels of it are wanted.
+
+        With `prefix`, as in s3fs, only that whose names below `path` begin so.
+        """
         bucket, key = self._split_path(path)
         name = self._joined(bucket, key)
+        if maxdepth is not None or self._is_local:
+            found = await AsyncFileSystem._find(self, path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
+            if prefix:
+                found = {each: found[each] for each in found if each.startswith(f"{name.rstrip('/')}/{prefix}")}
+            return found if detail else list(found)
         files: dict[str, Any] = {}
         directories: dict[str, Any] = {}
-        async for meta in self._below(self._store_of(bucket), key):
+        async for meta in self._below(self._store_of(bucket), key, prefix):
             entry = self._entry(bucket, meta)
             if meta["path"].endswith("/"):  # where consoles mark a directory
                 directories[entry["name"]] = self._directory(entry["name"])
@@ -213,11 +225,11 @@ class FsspecStore(AsyncFileSystem):
                 files[entry["name"]] = entry
             for parent in _paths.parents(entry["name"], name):
                 directories.setdefault(parent, self._directory(parent))
-        if not files and not directories and key:
+        if not files and not directories and key and not prefix:
             with suppress(FileNotFoundError):
                 info = await self._info(path)
                 files = {info["name"]: info}
-        elif name:
+        elif name and not prefix:
             directories[name] = self._directory(name)
         found = {**directories, **files} if withdirs else files
         return {each: found[each] for each in sorted(found)} if detail else sorted(found)
@@ -242,7 +254,8 @@ class FsspecStore(AsyncFileSystem):
 
     # -- reading
 
-    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_kwargs: Any) -> bytes:
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        _of_now(kwargs)
         store, key = self.store_and_key(path)
         options: Any = {}
         if start is not None or end is not None:
@@ -302,8 +315,9 @@ class FsspecStore(AsyncFileSystem):
         return found if on_error == "return" else [_bulk.whole(content) for content in found]
 
     async def _get_file(
-        self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **_kwargs: Any
+        self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **kwargs: Any
     ) -> None:
+        _of_now(kwargs)
         if os.path.isdir(lpath):
             return
         store, key = self.store_and_key(rpath)
@@ -503,6 +517,7 @@ class FsspecStore(AsyncFileSystem):
         cache_options: Any = None,
         **kwargs: Any,
     ) -> BufferedFile:
+        _of_now(kwargs)
         return BufferedFile(self, path, mode, block_size=block_size, autocommit=autocommit, **kwargs)
 
     def open(self, path: str, mode: str = "rb", compression: str | None = None, **kwargs: Any) -> Any:
@@ -519,6 +534,7 @@ class FsspecStore(AsyncFileSystem):
 
     async def open_async(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
         """A file whose methods are awaited: what `open_reader_async` and `open_writer_async` give."""
+        _of_now(kwargs)
         store, key = self.store_and_key(path)
         size = kwargs.pop("block_size", None)
         options = {} if size is None else {"buffer_size": size}
@@ -542,6 +558,15 @@ class _Told:
         content: bytes = self._file.read(length)
         self._callback.relative_update(len(content))
         return content
+
+
+def _of_now(options: dict[str, Any]) -> None:
+    """Refuse what s3fs and gcsfs take for a version: the current one would be read in its place, unnoticed."""
+    for name in ("version_id", "generation"):
+        if options.get(name) is not None:
+            raise NotSupportedError(
+                f"{name}: a file system reads what is current; get and head of a store take versions"
+            )
 
 
 def _mode(mode: str) -> Any:
