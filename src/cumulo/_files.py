@@ -50,6 +50,8 @@ class Closed:
 
 def length_of(size: Any) -> int | None:
     """The argument of `read`. None and -1 are all there is."""
+    if type(size) is int and size >= 0:  # most often
+        return size
     if size is None:
         return None
     try:

@@ -6,12 +6,12 @@ One leading and one trailing slash of a path are ignored, as in obstore; everyth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from cumulo._records import record
 
 from .exceptions import InvalidPathError
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Keys:
     """The rule of one store: its prefix (without slashes at the ends, or raw) and whether keys are raw."""
 

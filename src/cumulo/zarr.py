@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from cumulo.exceptions import AlreadyExistsError, MissingExtraError, NotSupportedError
+from cumulo.exceptions import AlreadyExistsError, MissingExtraError, NotSupportedError, RangeNotSatisfiableError
 from cumulo.store import ObjectStoreMethods
 
 try:
@@ -91,17 +91,24 @@ class ObjectStore(Store, Generic[StoreT]):
     # -- reading
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """A value or a part of it; None where there is no such key."""
+        """A value or a part of it: empty where that begins at the value's end or behind it. None where there is no such
+        key.
+        """
         try:
-            if isinstance(byte_range, RangeByteRequest):
-                content = await self.store.get_range_async(key, start=byte_range.start, end=byte_range.end)
-            else:
-                content = await self._get(key, _range_option(byte_range))
+            content = await self._get(key, byte_range)
         except _ABSENT:
             return None
+        except RangeNotSatisfiableError:
+            content = b""
         return _buffer(prototype, content)
 
-    async def _get(self, key: str, options: GetOptions) -> Bytes:
+    async def _get(self, key: str, byte_range: ByteRequest | None) -> Bytes | bytes:
+        if _is_empty(byte_range):
+            await self.store.head_async(key)
+            return b""
+        if isinstance(byte_range, RangeByteRequest):
+            return await self.store.get_range_async(key, start=byte_range.start, end=byte_range.end)
+        options = _range_option(byte_range)
         try:
             result = await self.store.get_async(key, options=options)
         except NotSupportedError:  # Azure serves no suffix ranges
@@ -119,9 +126,14 @@ class ObjectStore(Store, Generic[StoreT]):
             content = self._get_sync(key, byte_range)
         except _ABSENT:
             return None
+        except RangeNotSatisfiableError:
+            content = b""
         return _buffer(prototype or default_buffer_prototype(), content)
 
-    def _get_sync(self, key: str, byte_range: ByteRequest | None) -> Bytes:
+    def _get_sync(self, key: str, byte_range: ByteRequest | None) -> Bytes | bytes:
+        if _is_empty(byte_range):
+            self.store.head(key)
+            return b""
         if isinstance(byte_range, RangeByteRequest):
             return self.store.get_range(key, start=byte_range.start, end=byte_range.end)
         options = _range_option(byte_range)
@@ -141,7 +153,7 @@ class ObjectStore(Store, Generic[StoreT]):
         spans: dict[str, list[int]] = defaultdict(list)
         calls: list[Any] = []
         for index, (key, byte_range) in enumerate(wanted):
-            if isinstance(byte_range, RangeByteRequest):
+            if isinstance(byte_range, RangeByteRequest) and not _is_empty(byte_range):
                 spans[key].append(index)
             else:
                 calls.append(self._fill(found, index, key, prototype, byte_range))
@@ -161,7 +173,12 @@ class ObjectStore(Store, Generic[StoreT]):
     ) -> None:
         with suppress(*_ABSENT):
             starts, ends = [each.start for each in ranges], [each.end for each in ranges]
-            contents = await self.store.get_ranges_async(key, starts=starts, ends=ends)
+            try:
+                contents = await self.store.get_ranges_async(key, starts=starts, ends=ends)
+            except RangeNotSatisfiableError:  # one of them begins behind the end
+                each = zip(indices, ranges, strict=True)
+                await asyncio.gather(*(self._fill(found, index, key, prototype, span) for index, span in each))
+                return
             for index, content in zip(indices, contents, strict=True):
                 found[index] = _buffer(prototype, content)
 
@@ -239,6 +256,13 @@ class ObjectStore(Store, Generic[StoreT]):
         skip = len(below) + 1 if below else 0
         for path in (*listed["common_prefixes"], *(meta["path"] for meta in listed["objects"])):
             yield path[skip:].rstrip("/")
+
+
+def _is_empty(byte_range: ByteRequest | None) -> bool:
+    """Whether nothing is wanted: no server can be asked for that."""
+    if isinstance(byte_range, RangeByteRequest):
+        return byte_range.start == byte_range.end
+    return isinstance(byte_range, SuffixByteRequest) and byte_range.suffix == 0
 
 
 def _range_option(byte_range: ByteRequest | None) -> GetOptions:

@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.callbacks import Callback
 
-from cumulo.exceptions import UnknownConfigurationKeyError
+from cumulo.exceptions import NotSupportedError, UnknownConfigurationKeyError
 from cumulo.fsspec import SUPPORTED_PROTOCOLS, BufferedFile, FsspecStore, register
 from cumulo.store import S3Store
+from tests.faults import FaultServer, Object
+from tests.s3.support import list_page, targets
 from tests.servers import S3Server
 
 from .conftest import KINDS, file_system, s3_options
@@ -150,6 +152,95 @@ def test_many_files(placed: tuple[Any, str], tmp_path: Path) -> None:
     assert fs.glob(f"{path}/b/*.txt") == []
     with pytest.raises(FileNotFoundError):
         fs.rm(f"{path}/nowhere", recursive=True)
+
+
+def test_names_that_begin_so(placed: tuple[Any, str]) -> None:
+    fs, path = placed
+    assert fs.find(f"{path}/b", prefix="d/") == below(path, "b/d/e.bin", "b/d/f.txt")
+    assert fs.find(path, prefix="g") == below(path, "g h+ü.txt")
+    assert set(fs.find(path, prefix="b/c", detail=True)) == set(below(path, "b/c.txt"))
+    assert fs.find(path, prefix="nothing", withdirs=True) == []
+    assert fs.glob(f"{path}/b/d/f*") == below(path, "b/d/f.txt")
+    assert fs.find(path, prefix="a", maxdepth=1, withdirs=True) == below(path, "a.txt")
+
+
+def test_versions_are_not_passed_over(placed: tuple[Any, str], tmp_path: Path) -> None:
+    """As options of s3fs and gcsfs: what is current is not what was asked for."""
+    fs, path = placed
+    file = f"{path}/a.txt"
+    calls: list[Any] = [
+        fs.open,
+        fs.cat_file,
+        fs.info,
+        lambda name, **how: fs.get_file(name, str(tmp_path / "x"), **how),
+    ]
+    for call in calls:
+        with pytest.raises(NotSupportedError, match="version"):
+            call(file, version_id="1")
+    with pytest.raises(NotSupportedError, match="generation"):
+        fs.open(file, generation=1)
+    assert fs.cat_file(file, version_id=None) == b"a.txt"
+
+
+def test_trees_move_as_a_whole(placed: tuple[Any, str]) -> None:
+    fs, path = placed
+    fs.mv(f"{path}/b", f"{path}/moved", recursive=True)
+    assert fs.find(path) == below(path, "a.txt", "g h+ü.txt", "moved/c.txt", "moved/d/e.bin", "moved/d/f.txt")
+    with pytest.raises(FileNotFoundError):
+        fs.copy(f"{path}/nowhere", f"{path}/x", recursive=True)
+    with pytest.raises(FileNotFoundError):
+        fs.mv(f"{path}/nowhere", f"{path}/x")
+
+
+def test_a_tree_is_not_lost_on_its_way(ministack: S3Server) -> None:
+    """fsspec itself passes over files that are not found, and so over a bucket to copy to."""
+    fs = FsspecStore("s3", **s3_options(ministack))
+    bucket = ministack.new_bucket()
+    fs.pipe({f"{bucket}/{name}": b"1" for name in TREE})
+    for call in (fs.copy, fs.mv):
+        with pytest.raises(FileNotFoundError, match="NoSuchBucket"):
+            call(f"{bucket}/b", "there-is-no-such-bucket/b", recursive=True)
+    assert fs.find(bucket) == below(bucket, *TREE)
+    fs.rm(f"{bucket}/b/d", recursive=True)
+    fs.rm(f"{bucket}/b", recursive=True, maxdepth=1)
+    with pytest.raises(FileNotFoundError):
+        fs.rm(f"{bucket}/b", recursive=True, maxdepth=1)
+
+
+def test_getting_trees(placed: tuple[Any, str], tmp_path: Path) -> None:
+    fs, path = placed
+    large = bytes(range(256)) * 8192
+    fs.pipe({f"{path}/b/large": large, f"{path}/b/d/empty": b""})
+    for deep, names in ((None, {"c.txt", "large", "d/e.bin", "d/f.txt", "d/empty"}), (1, {"c.txt", "large"})):
+        got = tmp_path / f"got-{deep}"
+        fs.get(f"{path}/b", str(got), recursive=True, maxdepth=deep)
+        found = {str(each.relative_to(got)): each.read_bytes() for each in got.rglob("*") if each.is_file()}
+        assert found.keys() == names
+        assert all(content == fs.cat_file(f"{path}/b/{name}") for name, content in found.items())
+    fs.get([f"{path}/a.txt", f"{path}/b/large"], [str(tmp_path / "1"), str(tmp_path / "2")])
+    assert (tmp_path / "2").read_bytes() == large
+    fs.get(f"{path}/b/*.txt", f"{tmp_path}/globbed/")
+    assert (tmp_path / "globbed" / "c.txt").read_bytes() == b"b/c.txt"
+    (tmp_path / "kept" / "c.txt").mkdir(parents=True)
+    fs.get(f"{path}/b/", str(tmp_path / "kept"), recursive=True)  # as fsspec has it: what is a directory stays one
+    assert (tmp_path / "kept" / "c.txt").is_dir()
+    with pytest.raises(FileNotFoundError):
+        fs.get(f"{path}/nowhere", str(tmp_path / "x"), recursive=True)
+
+
+def test_small_files_of_a_tree_cost_no_more_than_a_request(fault_server: FaultServer, tmp_path: Path) -> None:
+    keys = ["d/a", "d/e/b", "d/e/f/c"]
+    fault_server.script("/bucket", list_page(*keys))
+    for key in keys:
+        fault_server.script(f"/bucket/{key}", Object(b"1"))
+    fs = FsspecStore(
+        "s3", endpoint=fault_server.url, region="us-east-1", skip_signature=True, client_options={"allow_http": True},
+        skip_instance_cache=True,
+    )  # fmt: skip
+    fs.get("bucket/d", str(tmp_path / "got"), recursive=True)
+    assert (tmp_path / "got/e/f/c").read_bytes() == b"1"
+    gets = [each for each in targets(fault_server) if "?" not in each]
+    assert sorted(gets) == [f"GET /bucket/{key}" for key in keys]
 
 
 class Heard(Callback):
@@ -398,6 +489,7 @@ def test_protocols_and_options() -> None:
         assert fs._strip_protocol([plain]) == [plain]
     assert FsspecStore("s3")._strip_protocol("s3a://bucket/key") == "bucket/key"
     assert FsspecStore("file")._strip_protocol("x") == os.path.join(os.getcwd(), "x")
+    assert FsspecStore("file")._strip_protocol("/a//b/./c/") == "/a/b/c"
     with pytest.raises(ValueError, match="gs:// is not s3://"):
         FsspecStore("s3").info("gs://bucket/key")
     with pytest.raises(ValueError, match="begins with a bucket"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,19 @@ def test_a_file_that_raises_stop_iteration_has_not_ended() -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
         store.put("key", File())  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     assert store.list().collect() == []
+
+
+@pytest.mark.parametrize("put", [by_futures, by_asyncio])
+def test_any_number_can_wait_for_each_other(put: Callable[[MemoryStore, list[Any]], None]) -> None:
+    """More than there are threads for them at first."""
+    count = 330
+    met = threading.Barrier(count)
+
+    def content() -> Iterator[bytes]:
+        yield b"before"
+        met.wait(50)
+        yield b"after"
+
+    target = MemoryStore()
+    put(target, [content() for _ in range(count)])
+    assert len(target.list().collect()) == count

@@ -85,6 +85,30 @@ async def test_partial_values(store: Any) -> None:
     assert store.get_sync("a", byte_range=RangeByteRequest(1, 3)).to_bytes() == a[1:3]
 
 
+async def test_ranges_with_nothing_in_them(store: Any) -> None:
+    """As zarr's own stores have it: an empty value, but for a key that is not there."""
+    store.store.put("a", b"0123456789")
+    store.store.put("empty", b"")
+    spans: list[Any] = [
+        RangeByteRequest(3, 3), RangeByteRequest(11, 12), RangeByteRequest(20, 30), OffsetByteRequest(11),
+        SuffixByteRequest(0),
+    ]  # fmt: skip
+    own = zarr.storage.MemoryStore()
+    for key in ("a", "empty"):
+        await own.set(key, PROTOTYPE.buffer.from_bytes(store.store.get(key).bytes().to_bytes()))
+    wanted = [(key, span) for key in ("a", "none", "empty") for span in spans] + [("a", RangeByteRequest(2, 5))]
+    expected = [content_of(await own.get(key, PROTOTYPE, span)) for key, span in wanted]
+    assert [content_of(await store.get(key, PROTOTYPE, span)) for key, span in wanted] == expected
+    assert [content_of(store.get_sync(key, byte_range=span)) for key, span in wanted] == expected
+    assert [content_of(each) for each in await store.get_partial_values(PROTOTYPE, wanted)] == expected
+    with pytest.raises(ValueError, match="start 5, end 2"):
+        await store.get("a", PROTOTYPE, RangeByteRequest(5, 2))
+
+
+def content_of(found: Any) -> bytes | None:
+    return None if found is None else found.to_bytes()
+
+
 async def test_ranges_of_a_key_share_a_request(fault_server: FaultServer) -> None:
     store = ObjectStore(fault_store(fault_server))
     fault_server.script("/bucket/key", Object(bytes(range(200))))

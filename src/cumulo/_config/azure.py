@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
+
+from cumulo._records import field, fields, record
 
 from .azure_values import parse_account, parse_account_key, parse_container, parse_encryption_key, parse_sas
 from .client import client_options_among
@@ -101,7 +102,7 @@ EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K
 _NOT_WHO = frozenset(("container_name", "disable_tagging", "explicit", "client_options"))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AzureSettings:
     """An Azure store's options, typed and complete. `AzureConfig` says what each means.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlsplit
+
+from cumulo._records import record
 
 from .azure import AzureSettings
 from .client import ClientSettings
@@ -22,7 +23,7 @@ _EMULATOR_URL = "http://127.0.0.1:10000"
 _HOST = re.compile(r"([0-9a-z-]+)\.(?:dfs|blob)\.(core\.windows\.net|fabric\.microsoft\.com)")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AzureEndpoint:
     """Where requests go.
 

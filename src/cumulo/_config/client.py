@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypedDict
 
+from cumulo._records import field, record
 from cumulo.exceptions import NotSupportedError
 
 from .durations import parse_duration
@@ -168,7 +168,7 @@ CLIENT_OPTIONS = Table(
 _DURATIONS = frozenset(option.name for option in CLIENT_OPTIONS.options if option.parse is parse_duration)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ClientSettings:
     """A client's options, typed and complete. `ClientConfig` says what each means.
 

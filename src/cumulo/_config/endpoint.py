@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlsplit
+
+from cumulo._records import record
 
 from .client import ClientSettings
 from .errors import ConfigurationError
@@ -34,7 +35,7 @@ _AWS_HOST_REGION = re.compile(
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class S3Endpoint:
     """Where requests go.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 from urllib.parse import quote, urlsplit
+
+from cumulo._records import field, record
 
 from .client import ClientSettings, client_options_among
 from .endpoint import DEFAULT_PORTS, host_header, quoted_path
@@ -56,7 +57,7 @@ GCS_OPTIONS = Table(
 _WHO = ("application_credentials", "bearer_token", "service_account", "service_account_key")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class GCSSettings:
     """A GCS store's options, typed and complete. `GCSConfig` says what each means.
 
@@ -151,7 +152,7 @@ def service_account_of(settings: GCSSettings) -> dict[str, Any] | None:
 # -- where requests go
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class GCSEndpoint:
     """Where requests go.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, field
 from typing import Literal, cast
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urljoin, urlsplit
+
+from cumulo._records import field, record
 
 from .errors import ConfigurationError
 
@@ -18,7 +19,7 @@ _PATH = "/%:@!$&'()*+,;=~-._"
 _QUERY = _PATH + "?"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class HTTPTarget:
     """An absolute URL, as requests need it.
 

@@ -6,11 +6,10 @@ prefix. A value given twice is an error, even the same value twice: one of the t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from cumulo._records import record
 from cumulo.exceptions import UnknownConfigurationKeyError
 
 from .errors import ConfigurationError
@@ -19,7 +18,7 @@ from .values import Parser
 __all__ = ["Option", "Table"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Option:
     """One option.
 
@@ -36,7 +35,6 @@ class Option:
     env: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class Table:
     """All options of one kind of configuration.
 
@@ -47,14 +45,15 @@ class Table:
         hints: names that other tools use, and the option that does the same here.
     """
 
-    kind: str
-    options: tuple[Option, ...]
-    prefix: str = ""
-    hints: Mapping[str, str] = field(default_factory=dict[str, str])
-    _by_name: dict[str, Option] = field(init=False, repr=False, default_factory=dict[str, Option])
-
-    def __post_init__(self) -> None:
-        for option in self.options:
+    def __init__(
+        self, kind: str, options: tuple[Option, ...], prefix: str = "", hints: Mapping[str, str] | None = None
+    ) -> None:
+        self.kind = kind
+        self.options = options
+        self.prefix = prefix
+        self.hints = hints or {}
+        self._by_name: dict[str, Option] = {}
+        for option in options:
             for name in (option.name, *option.aliases):
                 if name in self._by_name:
                     raise AssertionError(f"two options are called {name}")
@@ -106,6 +105,8 @@ class Table:
 
     def unknown(self, key: str) -> UnknownConfigurationKeyError:
         """The error for a name that is no option, with the nearest that is."""
+        import difflib
+
         plain = key.lower().removeprefix(self.prefix)
         best = self.hints.get(plain) or next(iter(difflib.get_close_matches(plain, self._by_name, 1, 0.6)), None)
         known = ", ".join(sorted(option.name for option in self.options))

@@ -7,25 +7,26 @@ comes before its upper-case twin.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from cumulo._records import field, record
 from cumulo.exceptions import NotSupportedError
 
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import ipaddress
+
     from .client import ClientSettings
 
 __all__ = ["Proxy", "is_excluded", "parse_proxy_url", "proxy_for"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Proxy:
     """An HTTP proxy.
 
@@ -115,6 +116,8 @@ def is_excluded(host: str, port: int, excludes: str) -> bool:
 
 
 def _matches(entry: str, host: str, port: int) -> bool:
+    import ipaddress  # takes long, and most have no such list
+
     if entry == "*":
         return True
     name, wanted = _split_port(entry)
@@ -139,6 +142,8 @@ def _split_port(entry: str) -> tuple[str, int | None]:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    import ipaddress
+
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypedDict, cast
+
+from cumulo._records import record
 
 from .durations import parse_duration
 from .errors import ConfigurationError
@@ -51,7 +52,7 @@ class RetryConfig(TypedDict, total=False):
     goes on to its own end."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RetrySettings:
     """Retry options, typed and complete. `RetryConfig` says what each means."""
 

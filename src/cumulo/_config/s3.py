@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from cumulo._records import field, record
 
 from .client import client_options_among
 from .errors import ConfigurationError
@@ -95,7 +96,7 @@ _WHO = (
 _KMS = ("aws:kms", "aws:kms:dsse")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class S3Settings:
     """An S3 store's options, typed and complete. `S3Config` says what each means.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from cumulo._records import record
 from cumulo.exceptions import NotSupportedError
 
 from .errors import ConfigurationError
@@ -27,7 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CopyIfNotExists:
     """How a copy that must not overwrite is made.
 
@@ -113,6 +112,8 @@ def parse_url(value: object, label: str) -> str:
 def is_host(host: str) -> bool:
     """Whether this is an IP address (without brackets and zone) or may be a host's name."""
     if ":" in host:
+        import ipaddress  # takes long, and most have a name
+
         try:
             return "%" not in host and bool(ipaddress.IPv6Address(host))
         except ValueError:

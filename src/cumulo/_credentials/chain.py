@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from cumulo._records import field, fields, record
 
 from . import services
 from .keys import CredentialsError, Keys, make_keys
@@ -24,7 +25,7 @@ from .profiles import Profiles, Resolver
 _ENVIRONMENT = ("HOME", "USERPROFILE")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Options:
     """A store's options that concern credentials, and its environment. Equal options share one source."""
 
@@ -57,7 +58,7 @@ class Options:
         }
 
 
-_TAKEN = [name for name in Options.__dataclass_fields__ if name not in ("profile_first", "environment")]
+_TAKEN = [each.name for each in fields(Options) if each.name not in ("profile_first", "environment")]
 
 
 def options_of(settings: object) -> Options:

@@ -31,7 +31,7 @@ class Turns:
             GenericError: in a forked child, where a thread of the parent's has it.
         """
         if self._is_lost:
-            raise GenericError(f"another thread was using this {self._what} when the process forked: open it anew")
+            raise self._lost()
         return self._lock.acquire(blocking)
 
     def release(self) -> None:
@@ -39,10 +39,15 @@ class Turns:
         self._lock.release()
 
     def __enter__(self) -> None:
-        self.acquire()
+        if self._is_lost:
+            raise self._lost()
+        self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+    def _lost(self) -> GenericError:
+        return GenericError(f"another thread was using this {self._what} when the process forked: open it anew")
 
     def _after_fork(self) -> None:
         self._is_lost = self._lock.locked()

@@ -5,7 +5,7 @@ Spans may overlap, but none lies within another. What was read twice is the same
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -48,27 +48,29 @@ class Extents:
 
     def add(self, extent: Extent) -> None:
         """Keep a span, if it leaves room for others."""
-        size = len(extent.content)
+        start, size = extent.start, len(extent.content)
         if size > self._limit // 2:
             return
-        place = bisect_right(self._starts, extent.start)
-        if place > 0 and self._held[self._starts[place - 1]].end >= extent.end:
-            return  # within another
-        first = bisect_left(self._starts, extent.start)
-        while first < len(self._starts) and self._held[self._starts[first]].end <= extent.end:
-            self._drop(self._starts[first])
-        insort(self._starts, extent.start)
-        self._held[extent.start] = extent
+        starts, held, end = self._starts, self._held, start + size
+        place = bisect_right(starts, start)
+        if place > 0:
+            before = held[starts[place - 1]]
+            if before.end >= end:
+                return  # within another
+            if before.start == start:
+                place -= 1
+        while place < len(starts) and starts[place] < end and held[starts[place]].end <= end:
+            self._bytes -= len(held.pop(starts.pop(place)).content)
+        starts.insert(place, start)
+        held[start] = extent
         self._bytes += size
         while self._bytes > self._limit:
-            self._drop(next(iter(self._held)))
+            oldest, dropped = held.popitem(last=False)
+            self._bytes -= len(dropped.content)
+            del starts[bisect_left(starts, oldest)]
 
     def clear(self) -> None:
         """Keep nothing."""
         self._starts.clear()
         self._held.clear()
         self._bytes = 0
-
-    def _drop(self, start: int) -> None:
-        self._bytes -= len(self._held.pop(start).content)
-        del self._starts[bisect_left(self._starts, start)]

@@ -12,11 +12,11 @@ under way are held; pages are held as columns, also where dicts are wanted.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import END, News, Plan, Start
 from cumulo._native import Columns
+from cumulo._records import field, record
 
 from .list import check_token, path_bytes
 from .list_points import directory_ends, points_between
@@ -32,7 +32,7 @@ _MOST_POINTS = 16
 _SAMPLE = 64
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class _Segment:
     """The keys behind `after` and not behind `until`; None: from the first, to the last."""
 

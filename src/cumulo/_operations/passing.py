@@ -6,10 +6,10 @@ are read while others are sent, and no more is held than both have under way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import Plan
+from cumulo._records import field, record
 from cumulo._result import HeldBody
 from cumulo.exceptions import GenericError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cumulo._types import Attributes
 
 
-@dataclass
+@record
 class Opened:
     """An object that is about to be copied: its content, and what else belongs to it."""
 

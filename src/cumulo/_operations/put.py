@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cumulo._drivers.effects import Call, Plan
 from cumulo.exceptions import BaseError, GenericError, NotSupportedError
 
-from . import bulk, doubt, resume
+from . import bulk, doubt
 from .get import header_value
 from .multipart import Upload
 from .sources import (
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from cumulo._providers.base import Objects, Provider, PutPlan
     from cumulo._providers.s3_bulk import S3Bulk
     from cumulo._types import PutResult
+
+    from .resume import Keep
 
 _GROW_EVERY = 900
 """Parts of an upload of unknown length double in size after so many: 10,000 of them then hold 5 TiB."""
@@ -82,7 +84,7 @@ def put(
     use_multipart: bool | None,
     chunk_bytes: int,
     max_concurrency: int,
-    keep: resume.Keep | None = None,
+    keep: Keep | None = None,
 ) -> Plan[PutResult]:
     """Upload what `content` holds. `keep`: so that another process can go on with it."""
     check_numbers(chunk_bytes, max_concurrency)
@@ -117,7 +119,7 @@ class _Put:
         use_multipart: bool | None,
         chunk_bytes: int,
         max_concurrency: int,
-        keep: resume.Keep | None,
+        keep: Keep | None,
     ) -> None:
         self._provider = provider
         self._path = path
@@ -184,9 +186,11 @@ class _Put:
         upload = Upload(self._provider, self._path, self._plan, self._most)
         return (yield from upload.run(lambda: self._send(upload, source)))
 
-    def _resumable(self, keep: resume.Keep, source: FileSource, size: int) -> Plan[PutResult]:
+    def _resumable(self, keep: Keep, source: FileSource, size: int) -> Plan[PutResult]:
         part = part_bytes(self._provider, self._chunk_bytes, size, 1)
-        upload = resume.KeptUpload(self._provider, self._path, self._plan, self._most, keep, source, part)
+        from .resume import KeptUpload  # with what tokens need
+
+        upload = KeptUpload(self._provider, self._path, self._plan, self._most, keep, source, part)
         yield from upload.find()
         if not upload.id and (size == 0 or size <= self._whole_bytes(source)):
             result = yield from self._whole(source, size)

@@ -53,6 +53,7 @@ class Reader:
         """What is read; not known before the first response where the size was given."""
         self._etag: str | None = None
         """Its ETag, where requests can be made to depend on it."""
+        self._pinned: bytes | None = None
         if version is not None:
             self._pin(version)
         self._block = block_bytes
@@ -68,6 +69,7 @@ class Reader:
         self._version = version
         etag = version["e_tag"]
         self._etag = etag if etag is not None and not etag.startswith("W/") else None  # RFC 9110 13.1.1
+        self._pinned = None if self._etag is None else self._etag.encode()
 
     # -- reading
 
@@ -92,14 +94,14 @@ class Reader:
         self._window = 0
         self._missed.append(number)
         self._kept.add(Extent(at, content))
-        self._advance(end - at)
+        self.at = self._expected = end
         return content
 
     def _range_here(self, start: int, end: int) -> bytes | None:
-        if self._etag is None or end - start > DEFAULT_PART_BYTES:
+        if self._pinned is None or end - start > DEFAULT_PART_BYTES:
             return None
         try:
-            return self._store._get_pinned(self._path, self._etag.encode(), start, end)
+            return self._store._get_pinned(self._path, self._pinned, start, end)
         except PreconditionError:
             return None
 

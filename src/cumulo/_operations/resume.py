@@ -8,7 +8,6 @@ and size. Runs where the plan runs; methods that block say so.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from cumulo._digests import sha256
 from cumulo._drivers.effects import Call, Plan
 from cumulo._errors import Context, of_file
 from cumulo.exceptions import BaseError, ChecksumError, ServerError, SourceChangedError, UnauthenticatedError
@@ -60,7 +60,7 @@ def keep_of(resume: Any, content: Any, target: str, store: Any = None) -> Keep |
     if resume is not True:
         return Keep(os.fsdecode(cast("str | os.PathLike[str]", resume)), target, store)
     folder, name = os.path.split(os.path.abspath(os.fsdecode(cast("os.PathLike[str]", content))))
-    digest = hashlib.sha256(target.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    digest = sha256(target.encode("utf-8", "surrogatepass"))[:12]
     return Keep(os.path.join(folder, f".{shortened(name)}.cumulo-put-{digest}.json"), target, store)
 
 

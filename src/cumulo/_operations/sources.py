@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import stat
@@ -10,9 +9,9 @@ from binascii import a2b_base64
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+from cumulo._digests import md5
 from cumulo._drivers.effects import END, Call, Close, Plan, Pull
 from cumulo._native import Pieces, checksum
 from cumulo.exceptions import GenericError, SourceChangedError
@@ -263,7 +262,7 @@ def open_source(content: Any) -> Plan[Source]:
     if isinstance(content, str):
         raise TypeError("a str is neither content nor a file: give bytes, or pathlib.Path for a file's name")
     if isinstance(content, os.PathLike):
-        return (yield Call(_open_path, Path(cast("os.PathLike[str]", content))))
+        return (yield Call(_open_path, os.fsdecode(cast("os.PathLike[str]", content))))
     if hasattr(content, "read"):
         return _of_file(content)
     try:
@@ -281,8 +280,8 @@ def open_source(content: Any) -> Plan[Source]:
     )
 
 
-def _open_path(path: Path) -> FileSource:
-    file = path.open("rb", buffering=0)
+def _open_path(path: str) -> FileSource:
+    file = open(path, "rb", buffering=0)  # noqa: SIM115 - the source closes it
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -349,7 +348,7 @@ def size_of(part: Mapping[str, Any]) -> int:
 
 def md5_of(part: Mapping[str, Any]) -> str:
     """The MD5 of a part's content, in hex. Blocks."""
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = md5()
     if "body" in part:
         digest.update(whole(part["body"]))
         return digest.hexdigest()

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Generator
@@ -20,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from cumulo import _native
+from cumulo._digests import sha256
 from cumulo._errors import Context, of_file
 
 CANNOT: Final = frozenset((errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV))
@@ -98,7 +97,7 @@ class FileTarget:
                 self._temporary = self.partial_path
                 self._file = _locked(self._temporary, 0o666 if kept is None else 0o600)
             else:
-                part = f".{shortened(name)}.cumulo-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+                part = f".{shortened(name)}.cumulo-{os.getpid()}-{os.urandom(8).hex()}.tmp"
                 self._temporary = os.path.join(folder, part)
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
                 self._file = os.open(self._temporary, flags, 0o666 if kept is None else 0o600)
@@ -192,7 +191,7 @@ def shortened(name: str) -> str:
     if len(raw) <= _NAME_KEPT_BYTES:
         return name
     kept = raw[:_NAME_KEPT_BYTES].decode("utf-8", "ignore")  # cut between characters: some take UTF-8 only
-    return f"{kept}-{hashlib.sha256(raw).hexdigest()[:16]}"
+    return f"{kept}-{sha256(raw)[:16]}"
 
 
 def _locked(path: str, mode: int) -> int:

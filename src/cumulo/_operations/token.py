@@ -6,9 +6,7 @@ Blocking; any thread.
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,9 +17,11 @@ _VERSION = 1
 
 def save(path: str, state: Mapping[str, Any]) -> None:
     """Write a token. Raises `OSError`."""
+    import json  # here: every download names this module, few have a token
+
     content = json.dumps(state, sort_keys=True)
     document = json.dumps({"cumulo": _VERSION, "crc32": zlib.crc32(content.encode()), "state": content})
-    temporary = f"{path}-{secrets.token_hex(4)}"
+    temporary = f"{path}-{os.urandom(4).hex()}"
     try:
         with open(temporary, "x", encoding="utf-8") as file:
             file.write(document)
@@ -36,6 +36,8 @@ def save(path: str, state: Mapping[str, Any]) -> None:
 
 def load(path: str) -> dict[str, Any] | None:
     """What `save` wrote last; None when there is none, or none that can be trusted."""
+    import json
+
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)

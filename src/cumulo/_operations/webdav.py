@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +15,7 @@ from cumulo._drivers.effects import END, Plan
 from cumulo._native import encode_path, xml_fields
 from cumulo._providers.base import Listing
 from cumulo._providers.http import date_of
+from cumulo._records import record, replace
 from cumulo.exceptions import GenericError, NotFoundError, NotSupportedError
 
 from .follow import followed
@@ -36,7 +36,7 @@ _ENTRY = "multistatus/response/"
 _PROPERTY = _ENTRY + "propstat/prop/"
 
 
-@dataclass
+@record
 class _Entry:
     """One response of a multistatus."""
 

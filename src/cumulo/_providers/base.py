@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from cumulo._digests import sha256
+from cumulo._records import field, record
 
 if TYPE_CHECKING:
     from cumulo._native import Columns, Request
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Rows: TypeAlias = "list[ObjectMeta] | Columns"
 
 
-@dataclass
+@record
 class Listing:
     """One page of a listing."""
 
@@ -28,7 +29,7 @@ class Listing:
     token: Any
 
 
-@dataclass
+@record
 class PutPlan:
     """What goes with an object's content."""
 
@@ -218,7 +219,7 @@ class CopyProvider(Provider, Protocol):
 
 def mark_of(headers: Iterable[tuple[str, str]], algorithm: str | None) -> str:
     """A digest for `Provider.upload_mark`."""
-    return hashlib.sha256(repr((sorted(headers), algorithm)).encode()).hexdigest()
+    return sha256(repr((sorted(headers), algorithm)).encode())
 
 
 def joined(headers: Iterable[tuple[str, str]], *more: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

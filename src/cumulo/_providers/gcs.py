@@ -12,13 +12,13 @@ import json
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from cumulo._errors import Context, of_document
 from cumulo._native import Client, Request, combine_digests
+from cumulo._records import record
 from cumulo.exceptions import NotSupportedError
 
 from .base import FilePart, Listing, Provider, PutPlan
@@ -38,7 +38,7 @@ _PLAIN = ("Accept-Encoding", "identity")
 _RETRIED = (408, 429, 500, 502, 503, 504)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class GCSPart(Part):
     """An uploaded part with its length in bytes. `checksum` is its CRC32C."""
 

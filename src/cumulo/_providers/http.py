@@ -7,7 +7,6 @@ go only headers that name nobody: no Authorization, no cookie of another host, n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cumulo._config.http import HTTPTarget, http_target
 from cumulo._errors import Context
 from cumulo._native import Client, Request, encode_path
+from cumulo._records import replace
 from cumulo.exceptions import GenericError, NotSupportedError
 
 from .cookies import Cookies

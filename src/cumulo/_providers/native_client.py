@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cumulo import __version__
 from cumulo._config import milliseconds, proxy_for
+from cumulo._digests import sha256
 from cumulo._native import Client, Credentials
 
 if TYPE_CHECKING:
@@ -76,9 +76,8 @@ def make_client(
             proxy_ca_pem=_with_system_roots(client.proxy_ca_certificate), proxy_user=proxy.user,
             proxy_password=proxy.password,
         )  # fmt: skip
-    key = hashlib.sha256(repr(sorted(connection.items())).encode()).hexdigest()
     return Client(
-        key=key,
+        key=_key_of(connection),
         # What throttles: the bucket, however its requests get there.
         pace_key=f"{endpoint.scheme}://{endpoint.host}:{endpoint.port}/{bucket}",
         **connection,
@@ -97,6 +96,12 @@ def make_client(
         auth=auth,
         **signing,
     )
+
+
+def _key_of(connection: dict[str, Any]) -> str:
+    """What connections with these settings have in common: a digest where they are long, or secret."""
+    key = repr(sorted(connection.items()))
+    return key if connection["ca_pem"] is None and "proxy_host" not in connection else sha256(key.encode())
 
 
 def _headers(client: ClientSettings) -> list[tuple[str, bytes]]:

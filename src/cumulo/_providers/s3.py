@@ -6,13 +6,13 @@ Requests go out with the key percent-encoded exactly once; header values are che
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from cumulo._digests import md5
 from cumulo._errors import Context, of_document
 from cumulo._native import Client, Request, encode_path, parse_version_page
 from cumulo._operations.get import Wanted
@@ -63,7 +63,7 @@ class S3Provider(XmlProvider):
         key = self._settings.sse_customer_key_base64
         if key is None:
             return []
-        digest = hashlib.md5(base64.b64decode(key), usedforsecurity=False).digest()
+        digest = md5(base64.b64decode(key)).digest()
         return [
             (stem + "algorithm", "AES256"),
             (stem + "key", key),
@@ -174,7 +174,7 @@ class S3Provider(XmlProvider):
 
     def bulk_delete(self, paths: Sequence[str]) -> Request:
         body = _delete_xml([self._keys.key(path) for path in paths]).encode()
-        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        digest = base64.b64encode(md5(body).digest()).decode()
         headers = [*self._payer, ("Content-Type", "application/xml"), ("Content-MD5", digest)]
         return self._bucket_request("delete", "POST", f"{len(paths)} paths", "delete=", headers=headers, body=body)
 
@@ -254,7 +254,7 @@ class S3Provider(XmlProvider):
 
     def is_completed_as(self, head: Request, parts: Sequence[Part]) -> bool:
         found = head.response[1].get("etag", "").strip('"')
-        digest = hashlib.md5(usedforsecurity=False)
+        digest = md5()
         for part in parts:
             try:
                 digest.update(bytes.fromhex(part.etag.strip('"')))

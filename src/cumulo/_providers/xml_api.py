@@ -6,12 +6,12 @@ Paths are percent-encoded exactly once; header values are checked before they ge
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cumulo._errors import Context, of_document
 from cumulo._native import Client, ListError, Request, encode_path, parse_list_page, xml_fields
+from cumulo._records import record
 from cumulo.exceptions import BaseError, GenericError
 
 from .base import Listing, PutPlan, mark_of
@@ -33,7 +33,7 @@ ATTRIBUTES = {
 _XML_REFERENCES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;"), ("\n", "&#10;"), ("\t", "&#9;"))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Part:
     """An uploaded part."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from asyncio import gather
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cumulo.exceptions import RangeNotSatisfiableError
 
 if TYPE_CHECKING:
     from ._store import FsspecStore
+
+_SMALL_BYTES = 1 << 20
+"""Up to so many bytes a file is read as a whole and then written: that takes a quarter of a download of its own."""
 
 
 class Span(NamedTuple):
@@ -92,6 +96,36 @@ async def put_all(fs: FsspecStore, files: Iterable[tuple[str, Any]], mode: Any, 
     for bucket, items in buckets.items():
         async for _ in fs._store_of(bucket).put_many(items, mode=mode, max_concurrency=most):
             pass
+
+
+async def get_small(
+    fs: FsspecStore, pairs: Iterable[tuple[str, str]], known: Mapping[str, dict[str, Any]], most: int
+) -> list[tuple[str, str]]:
+    """Download what a listing says is small, and make directories; (file, local name) of all others."""
+    left: list[tuple[str, str]] = []
+    buckets: dict[str, list[tuple[str, str]]] = {}
+    for remote, local in pairs:
+        entry = known.get(remote)
+        if entry is not None and entry["type"] == "directory":
+            os.makedirs(local, exist_ok=True)
+        elif entry is None or not 0 <= entry["size"] <= _SMALL_BYTES or os.path.isdir(local):
+            left.append((remote, local))
+        else:
+            bucket, key = fs._split_path(remote)
+            buckets.setdefault(bucket, []).append((key, local))
+    for bucket, items in buckets.items():
+        async for found in fs._store_of(bucket).get_many([key for key, _ in items], max_concurrency=most):
+            _write(items[found.index][1], found.bytes)
+    return left
+
+
+def _write(local: str, content: Any) -> None:
+    with open(local, "wb") as file:
+        try:
+            file.write(content)
+        except BaseException:
+            os.unlink(local)
+            raise
 
 
 def whole(content: Any) -> Any:

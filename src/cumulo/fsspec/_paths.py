@@ -40,7 +40,8 @@ def name_of(path: Any, protocol: str) -> str:
             raise ValueError(f"{scheme}:// is not {protocol}://, which this file system is for")
         text, protocol = rest, scheme
     if protocol == "file":
-        return str(make_path_posix(text.removeprefix("file:"))).rstrip("/") or "/"
+        segments = str(make_path_posix(text.removeprefix("file:"))).split("/")
+        return "/" + "/".join(each for each in segments if each not in ("", "."))  # as the system reads it
     return text.strip("/")
 
 

@@ -153,7 +153,8 @@ class FsspecStore(AsyncFileSystem):
     def _directory(self, name: str) -> dict[str, Any]:
         return {"name": name, "size": 0, "type": "directory"}
 
-    async def _info(self, path: str, **_kwargs: Any) -> dict[str, Any]:
+    async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        _of_now(kwargs)
         bucket, key = self._split_path(path)
         name = self._joined(bucket, key)
         store = self._store_of(bucket)
@@ -170,10 +171,11 @@ class FsspecStore(AsyncFileSystem):
                 break
         return self._directory(name)
 
-    async def _below(self, store: ObjectStoreMethods, key: str) -> AsyncIterator[ObjectMeta]:
-        """The objects below a prefix; none where a web server has no listings."""
+    async def _below(self, store: ObjectStoreMethods, key: str, beginning: str = "") -> AsyncIterator[ObjectMeta]:
+        """The objects below a prefix, whose names there begin so; none where a web server has no listings."""
+        where = (f"{key}/" if key else "") + beginning
         try:
-            async for chunk in store.list(f"{key}/" if key else None, chunk_size=_LIST_CHUNK):
+            async for chunk in store.list(where or None, chunk_size=_LIST_CHUNK, substring=bool(beginning)):
                 for meta in chunk:
                     yield meta
         except NotSupportedError:
@@ -194,18 +196,28 @@ class FsspecStore(AsyncFileSystem):
         return entries if detail else [entry["name"] for entry in entries]
 
     async def _find(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        detail: bool = False,
+        prefix: str = "",
+        **kwargs: Any,
     ) -> Any:
-        """One listing of all that is below, but where only some levels of it are wanted."""
-        if maxdepth is not None or self._is_local:
-            return await AsyncFileSystem._find(
-                self, path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs
-            )
+        """One listing of all that is below, but where only some levels of it are wanted.
+
+        With `prefix`, as in s3fs, only that whose names below `path` begin so.
+        """
         bucket, key = self._split_path(path)
         name = self._joined(bucket, key)
+        if maxdepth is not None or self._is_local:
+            found = await AsyncFileSystem._find(self, path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
+            if prefix:
+                found = {each: found[each] for each in found if each.startswith(f"{name.rstrip('/')}/{prefix}")}
+            return found if detail else list(found)
         files: dict[str, Any] = {}
         directories: dict[str, Any] = {}
-        async for meta in self._below(self._store_of(bucket), key):
+        async for meta in self._below(self._store_of(bucket), key, prefix):
             entry = self._entry(bucket, meta)
             if meta["path"].endswith("/"):  # where consoles mark a directory
                 directories[entry["name"]] = self._directory(entry["name"])
@@ -213,11 +225,11 @@ class FsspecStore(AsyncFileSystem):
                 files[entry["name"]] = entry
             for parent in _paths.parents(entry["name"], name):
                 directories.setdefault(parent, self._directory(parent))
-        if not files and not directories and key:
+        if not files and not directories and key and not prefix:
             with suppress(FileNotFoundError):
                 info = await self._info(path)
                 files = {info["name"]: info}
-        elif name:
+        elif name and not prefix:
             directories[name] = self._directory(name)
         found = {**directories, **files} if withdirs else files
         return {each: found[each] for each in sorted(found)} if detail else sorted(found)
@@ -242,7 +254,8 @@ class FsspecStore(AsyncFileSystem):
 
     # -- reading
 
-    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_kwargs: Any) -> bytes:
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        _of_now(kwargs)
         store, key = self.store_and_key(path)
         options: Any = {}
         if start is not None or end is not None:
@@ -302,8 +315,9 @@ class FsspecStore(AsyncFileSystem):
         return found if on_error == "return" else [_bulk.whole(content) for content in found]
 
     async def _get_file(
-        self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **_kwargs: Any
+        self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **kwargs: Any
     ) -> None:
+        _of_now(kwargs)
         if os.path.isdir(lpath):
             return
         store, key = self.store_and_key(rpath)
@@ -316,6 +330,42 @@ class FsspecStore(AsyncFileSystem):
             if not await self._isdir(rpath):
                 raise
             os.makedirs(lpath, exist_ok=True)
+
+    async def _get(
+        self,
+        rpath: Any,
+        lpath: Any,
+        recursive: bool = False,
+        callback: Any = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        options = {"recursive": recursive, "maxdepth": maxdepth, "batch_size": batch_size or self.batch_size}
+        if not isinstance(callback, NoOpCallback):  # which wants to hear of each file
+            await AsyncFileSystem._get(self, rpath, lpath, callback=callback, **options, **kwargs)
+            return
+        pairs: list[tuple[str, str]] = []
+        known: dict[str, dict[str, Any]] = {}
+
+        async def note(remote: str, local: str, **_: Any) -> None:
+            pairs.append((remote, local))
+
+        async def find(path: str, detail: bool = False, **how: Any) -> Any:
+            found = await self._find(path, detail=True, **how)
+            known.update(found)
+            return found if detail else sorted(found)
+
+        await AsyncFileSystem._get(self._planner(_get_file=note, _find=find), rpath, lpath, **options)
+        left = await _bulk.get_small(self, pairs, known, self._most(batch_size))
+        remotes, locals_ = [remote for remote, _ in left], [local for _, local in left]
+        await AsyncFileSystem._get(self, remotes, locals_, batch_size=options["batch_size"], **kwargs)
+
+    def _planner(self, **own: Any) -> Any:
+        """This file system with some methods of a call's own: fsspec then says what goes where, and moves nothing."""
+        planner: Any = object.__new__(type(self))
+        planner.__dict__.update(self.__dict__, **own)
+        return planner
 
     async def _get_with_progress(
         self, store: ObjectStoreMethods, key: str, lpath: Any, callback: Any, outfile: Any
@@ -379,9 +429,7 @@ class FsspecStore(AsyncFileSystem):
         async def note(local: Any, remote: str, **_: Any) -> None:
             pairs.append((remote, Path(local)))
 
-        planner: Any = object.__new__(type(self))  # fsspec says what goes where; it is put with one call
-        planner.__dict__.update(self.__dict__, _put_file=note)
-        await AsyncFileSystem._put(planner, lpath, rpath, **options)
+        await AsyncFileSystem._put(self._planner(_put_file=note), lpath, rpath, **options)
         await _bulk.put_all(self, pairs, _mode(kwargs.get("mode", "overwrite")), self._most(batch_size))
 
     async def _cp_file(self, path1: str, path2: str, **_kwargs: Any) -> None:
@@ -389,10 +437,17 @@ class FsspecStore(AsyncFileSystem):
         bucket2, key2 = self._split_path(path2)
         if self._is_local and os.path.isdir(key1):
             os.makedirs(key2, exist_ok=True)
-        elif bucket1 == bucket2:
-            await self._store_of(bucket1).copy_async(key1, key2)
-        else:
-            await copy_async(self._store_of(bucket1), key1, self._store_of(bucket2), key2)
+            return
+        source, target = self._store_of(bucket1), self._store_of(bucket2)
+        try:
+            await (source.copy_async(key1, key2) if source is target else copy_async(source, key1, target, key2))
+        except NotFoundError:
+            if not await self._isdir(path1):  # of which there is nothing to copy
+                raise
+
+    async def _copy(self, path1: Any, path2: Any, *args: Any, on_error: str | None = None, **kwargs: Any) -> None:
+        # fsspec's default for trees passes over what is not found: a target's bucket, too.
+        await AsyncFileSystem._copy(self, path1, path2, *args, on_error=on_error or "raise", **kwargs)
 
     async def _mv_file(self, path1: str, path2: str, **_kwargs: Any) -> None:
         bucket1, key1 = self._split_path(path1)
@@ -447,7 +502,7 @@ class FsspecStore(AsyncFileSystem):
             if keys:
                 return keys
             found = await self._find(name)
-        if not found:
+        if not found and not await self._isdir(name):
             raise FileNotFoundError(name)
         return [self._split_path(each)[1] for each in found]
 
@@ -462,6 +517,7 @@ class FsspecStore(AsyncFileSystem):
         cache_options: Any = None,
         **kwargs: Any,
     ) -> BufferedFile:
+        _of_now(kwargs)
         return BufferedFile(self, path, mode, block_size=block_size, autocommit=autocommit, **kwargs)
 
     def open(self, path: str, mode: str = "rb", compression: str | None = None, **kwargs: Any) -> Any:
@@ -478,6 +534,7 @@ class FsspecStore(AsyncFileSystem):
 
     async def open_async(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
         """A file whose methods are awaited: what `open_reader_async` and `open_writer_async` give."""
+        _of_now(kwargs)
         store, key = self.store_and_key(path)
         size = kwargs.pop("block_size", None)
         options = {} if size is None else {"buffer_size": size}
@@ -501,6 +558,15 @@ class _Told:
         content: bytes = self._file.read(length)
         self._callback.relative_update(len(content))
         return content
+
+
+def _of_now(options: dict[str, Any]) -> None:
+    """Refuse what s3fs and gcsfs take for a version: the current one would be read in its place, unnoticed."""
+    for name in ("version_id", "generation"):
+        if options.get(name) is not None:
+            raise NotSupportedError(
+                f"{name}: a file system reads what is current; get and head of a store take versions"
+            )
 
 
 def _mode(mode: str) -> Any:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import END, Plan
 from cumulo._providers.base import Listing
+from cumulo._records import record, replace
 
 from ._local_root import TEMPORARY, Refused, Root, Segments, text_of
 
@@ -39,7 +39,7 @@ def meta_of(path: str, status: os.stat_result) -> ObjectMeta:
     }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Frame:
     """A directory on the way: what is in it and how far it has been listed."""
 

@@ -15,7 +15,6 @@ from cumulo._errors import Context
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, generation, get_pinned, get_range, get_range_async
 from cumulo._operations import copy, delete, download, get, into, passing, put, ranges
-from cumulo._operations import resume as resumption
 from cumulo._operations.list import Pages, Scope
 from cumulo._operations.parts import DEFAULT_PART_BYTES
 from cumulo._result import GetResult
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from cumulo._config import ClientSettings, RetrySettings
     from cumulo._native import Bytes
     from cumulo._operations.delete_prefix import DeletedPrefix
+    from cumulo._operations.resume import Keep
     from cumulo._providers.base import Provider, PutPlan, VersionProvider
     from cumulo._types import Buffer, CallFuture, GetOptions, ObjectMeta, PutResult, PutSource
 
@@ -211,13 +211,18 @@ class NativeStore(ObjectStoreMethods):
         max_concurrency: int,
         resume: bool | str | os.PathLike[str] = False,
     ) -> Plan[PutResult]:
-        keep = resumption.keep_of(resume, file, f"{self!r} at {self._host}: {self._keys.key(path)}", self)
+        keep = None if resume is False else self._keep_of(resume, file, path)
         plan = put.checked(attributes, tags, mode, by_version=self._updates_by_version)
         self._check_put(plan)
         return put.put(
             self._use().provider, path, file, plan, use_multipart=use_multipart, chunk_bytes=chunk_size,
             max_concurrency=max_concurrency, keep=keep,
         )  # fmt: skip
+
+    def _keep_of(self, resume: Any, file: Any, path: str) -> Keep | None:
+        from cumulo._operations.resume import keep_of  # with what tokens need
+
+        return keep_of(resume, file, f"{self!r} at {self._host}: {self._keys.key(path)}", self)
 
     @when_ready
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cumulo._config import S3Endpoint, S3Settings, endpoint_of
 from cumulo._errors import Context
 from cumulo._native import Request
 from cumulo._providers.native_client import make_client
+from cumulo._records import replace
 from cumulo.exceptions import BaseError
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from cumulo._operations.webdav import DavPages
 from cumulo._providers.cookies import Cookies
 from cumulo._providers.http import Clients, HTTPProvider, check_attributes, kept
 from cumulo._providers.native_client import make_client
+from cumulo._records import replace
 from cumulo._redirected import Redirected
 from cumulo.exceptions import AlreadyExistsError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,6 +15,7 @@ from cumulo._operations import delete, put, sources
 from cumulo._operations.parts import check_parts
 from cumulo._operations.resume import keep_of
 from cumulo._providers.base import Listing
+from cumulo._records import record
 from cumulo._result import GetResult, HeldBody
 from cumulo.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
 
@@ -51,7 +51,7 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Entry:
     """One version of an object. Never changes: who has it may read it for as long as it likes."""
 

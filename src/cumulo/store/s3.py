@@ -11,7 +11,6 @@ from cumulo._drivers.effects import Call, Plan
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, encode_path
 from cumulo._providers.native_client import make_client
-from cumulo._providers.presign import aws_signature, signed_urls
 from cumulo._providers.s3 import S3Provider
 from cumulo.exceptions import NotSupportedError
 
@@ -169,6 +168,8 @@ class S3Store(SigningStore):
         return source_for(self._settings, self._provider_given)
 
     def _plan_urls(self, method: str, keys: list[str], expires_s: int) -> Plan[list[str]]:
+        from cumulo._providers.presign import aws_signature, signed_urls  # with OpenSSL: only for those who sign
+
         express = self._endpoint.service == "s3express"
         given = self._settings.static_keys() if self._provider_given is None and not express else None
         who, secret, token = (yield from self._plan_signing_keys(given))[:3]
