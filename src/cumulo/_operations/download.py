@@ -19,12 +19,12 @@ from cumulo._result import GetResult
 from cumulo.exceptions import BaseError, ChecksumError
 
 from . import token
+from .in_order import InFile
 from .into import checked, fetch
 from .parts import Filling, Source, check_parts
 from .target import FileTarget
 
 if TYPE_CHECKING:
-    from cumulo._native import Request
     from cumulo._providers.base import Objects
     from cumulo._types import GetOptions, ObjectMeta
 
@@ -89,17 +89,10 @@ def download(
         yield Call(target.allocate, source.size)
 
     def content() -> Plan[tuple[ObjectMeta, int]]:
-        room = _room_in(target)
-        return (yield from fetch(provider, path, wanted, room, part_bytes, part_bytes, most, ready, job="get_file"))
+        place = InFile(target)
+        return (yield from fetch(provider, path, wanted, place, part_bytes, part_bytes, most, ready, job="get_file"))
 
     return whole_or_nothing(target, content)
-
-
-def _room_in(target: FileTarget) -> Callable[[Request, int, int], None]:
-    def room(request: Request, start: int, length: int) -> None:
-        request.feed_file(target, start, length)
-
-    return room
 
 
 class _Resumable:
@@ -177,10 +170,10 @@ class _Resumable:
         token.remove(self._token_path)
         self.alone()
         yield Call(self._target.clear)
-        room = _room_in(self._target)
+        place = InFile(self._target)
         return (
             yield from fetch(
-                self._provider, self._path, self._wanted, room, self._part, self._part, self._most, self._ready, self,
+                self._provider, self._path, self._wanted, place, self._part, self._part, self._most, self._ready, self,
                 job=None,
             )
         )  # fmt: skip
@@ -222,8 +215,8 @@ class _Resumable:
         self._sums = {int(at): digest for at, digest in state["sums"].items()}
         source = Source(self._provider, self._path, head, self._wanted, _span(self._wanted, meta["size"], size))
         source.announced = tuple(state["announced"]) if state["announced"] else None
-        digest = source.announced[0] if source.announced and None not in self._sums.values() else None
-        filling = Filling(source, _room_in(self._target), self._part, self._most, self)
+        digest = source.digest if None not in self._sums.values() else None
+        filling = Filling(source, InFile(self._target), self._part, self._most, self)
         yield from filling.go_on(dict(self._sums), digest)
         return meta, size
 

@@ -135,6 +135,11 @@ class FileTarget:
             done += copied
         return done
 
+    def read(self, start: int, length: int) -> bytes:
+        """What has been written there so far."""
+        with self._guarded():
+            return os.pread(self._file, length, start)
+
     def status(self) -> os.stat_result:
         """Of what has been written so far."""
         with self._guarded():
