@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from logging import Logger
 from typing import IO, Any, Literal, SupportsIndex, TypeAlias, overload
 
+from _typeshed import HasFileno
 from typing_extensions import Buffer, Self
 
 from ._types import CallFuture, ObjectMeta
@@ -162,7 +163,7 @@ def rename_new(from_dir: int, source: bytes, to_dir: int, target: bytes) -> None
 
 # --- core/checksum.pxi ---
 
-def checksum(algorithm: str, body: Buffer | None, file: tuple[IO[bytes], int, int] | None) -> str: ...
+def checksum(algorithm: str, body: Buffer | None, file: tuple[HasFileno, int, int] | None) -> str: ...
 
 # --- core/logging.pxi ---
 

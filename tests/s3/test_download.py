@@ -429,6 +429,23 @@ def test_the_checksum_is_of_what_both_runs_brought(
     assert (tmp_path / "file").read_bytes() == DATA
 
 
+@pytest.mark.parametrize("checksums", [[], ["crc64nvme"], ["sha256"]])
+@pytest.mark.parametrize("part", [0, 2])
+def test_a_part_that_was_changed_in_the_file_is_fetched_again(
+    fault_server: FaultServer, plain: S3Store, tmp_path: Path, checksums: list[str], part: int
+) -> None:
+    """The sums in the token are of what came; between two processes anybody may write to the file."""
+    obj = Object(DATA, checksums=checksums)
+    _broken_off(fault_server, plain, tmp_path / "file", obj)
+    with open(tmp_path / ".file.cumulo-part", "r+b") as file:
+        file.seek(part * MIB + 1000)
+        file.write(bytes(8))
+    fault_server.script(PATH, obj)
+    plain.download("key", tmp_path / "file", resume=True)
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert f"bytes={part * MIB}-{(part + 1) * MIB - 1}" in _ranges(fault_server)
+
+
 @pytest.mark.parametrize("end", [_cancel_asyncio, _cancel_future, _interrupt])
 def test_a_cancelled_call_goes_on(
     fault_server: FaultServer, faulty: S3Store, tmp_path: Path, end: Callable[..., None]

@@ -2,8 +2,9 @@
 
 With `resume`, what has come stays when the call fails, is cancelled or its process dies: a partial file and a token
 beside it, `.<name>.cumulo-part` and `.<name>.cumulo-part.json`. The token says which parts are in the file, of which
-version of the object, and with which sums; it is written after the parts have been flushed to the disk. So these are
-fetched by the engine alone: a bulk client keeps no sums of parts.
+version of the object, and with which checksums; it is written after the parts have been flushed to the disk. Who goes
+on believes the file only where it still has these checksums. So the parts are fetched by the engine alone: a bulk
+client keeps none.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .get import Wanted
 
 _SAVE_EVERY_S = 1.0
+_KEPT = "CRC32C"
+"""The checksum of parts where the server sends none that they make."""
 
 
 def target_of(store: Any, path: str, file: Any, *, resume: bool, fsync: bool) -> FileTarget:
@@ -108,7 +111,7 @@ class _Resumable:
         self._part = part_bytes
         self._most = most
         self._state: dict[str, Any] | None = None
-        self._sums: dict[int, int | None] = {}
+        self._sums: dict[int, int] = {}
         self._saved_s = 0.0
 
     def run(self) -> Plan[ObjectMeta]:
@@ -140,8 +143,11 @@ class _Resumable:
 
     # -- the record of parts (`parts.Record`)
 
-    def done(self, at: int, digest: int | None) -> Plan[None]:
-        self._sums[at] = digest
+    def done(self, at: int, length: int, digest: int | None) -> Plan[None]:
+        if digest is None and self._state is not None:
+            digest = yield Call(self._target.sum, self._state["sum"], at, length)
+        if digest is not None:
+            self._sums[at] = digest
         if time.monotonic() - self._saved_s >= _SAVE_EVERY_S:
             yield Call(self._save)
 
@@ -182,10 +188,12 @@ class _Resumable:
         yield Call(self._target.allocate, source.size)
         if source.size > self._part and source.serves_parts():
             status = yield Call(self._target.status)
+            source.kept = _KEPT
             self._state = {
                 **_identity(self._path, self._wanted, meta),
                 "file": [status.st_dev, status.st_ino],
                 "part": self._part,
+                "sum": source.digest or _KEPT,
                 "size": source.size,
                 "announced": list(source.announced) if source.announced is not None else None,
             }
@@ -212,13 +220,24 @@ class _Resumable:
             return None
         self._state = state
         self._part, size = state["part"], state["size"]
-        self._sums = {int(at): digest for at, digest in state["sums"].items()}
+        self._sums = yield Call(self._believed, state)
         source = Source(self._provider, self._path, head, self._wanted, _span(self._wanted, meta["size"], size))
         source.announced = tuple(state["announced"]) if state["announced"] else None
-        digest = source.digest if None not in self._sums.values() else None
+        source.kept = _KEPT
         filling = Filling(source, InFile(self._target), self._part, self._most, self)
-        yield from filling.go_on(dict(self._sums), digest)
+        yield from filling.go_on(dict(self._sums))
         return meta, size
+
+    def _believed(self, state: dict[str, Any]) -> dict[int, int]:
+        """The parts that are in the file as they came, with their checksums. Blocks."""
+        found: dict[int, int] = {}
+        for name, digest in state["sums"].items():
+            at = int(name)
+            if self._target.sum(state["sum"], at, min(self._part, state["size"] - at)) == digest:
+                found[at] = digest
+            else:
+                token.warn("the part at %d of %r was changed, it is fetched again", at, self._target.partial_path)
+        return found
 
 
 def _identity(path: str, wanted: Wanted, meta: ObjectMeta) -> dict[str, Any]:
@@ -238,6 +257,8 @@ def _misfit(state: dict[str, Any], now: dict[str, Any], status: os.stat_result) 
             return f"{name} was {state[name]!r} and is {value!r}"
     part, size = state["part"], state["size"]
     check_parts(part, None)
+    if state["sum"] != _KEPT and (state["announced"] is None or state["sum"] != state["announced"][0]):
+        return "its checksums are of no known kind"
     if state["file"] != [status.st_dev, status.st_ino]:
         return "the partial file is another"
     starts = [int(at) for at in state["sums"]]

@@ -71,6 +71,8 @@ class Source:
         self._may_ask = True
         self.announced = first.announced_checksum if wanted.range is None else None
         """The checksum of the whole, if that is what is wanted: algorithm and value."""
+        self.kept: str | None = None
+        """The name of a checksum for parts to keep, whatever the server has sent. The first request keeps none."""
 
     def serves_parts(self) -> bool:
         """Whether other requests can be sure to get the same object."""
@@ -191,8 +193,8 @@ def ignores_ranges(request: Request) -> bool:
 class Record(Protocol):
     """Who keeps account of the parts that are in their places."""
 
-    def done(self, at: int, digest: int | None) -> Plan[None]:
-        """The part at `at` of the content is; its sum, if the parts keep one."""
+    def done(self, at: int, length: int, digest: int | None) -> Plan[None]:
+        """The part at `at` of the content is; its checksum, if it has kept one."""
         ...
 
     def alone(self) -> None:
@@ -224,7 +226,6 @@ class Filling:
         """Fetch it all. `fed`: the first part has its room already. When this raises, nothing is written any more."""
         source = self._source
         length = min(self._part, source.size)
-        digest = source.digest
         try:
             if source.bulk is not None:
                 yield from self._in_bulk(source.bulk)
@@ -234,8 +235,8 @@ class Filling:
             self._under_way[source.first] = (0, length)
             self._news.watch(source.first, pieces=1)
             self._spans = self._parts(length)
-            yield from self._fetch(digest)
-            yield from self._verify(digest)
+            yield from self._fetch()
+            yield from self._verify()
         finally:
             self._stop()
 
@@ -266,17 +267,17 @@ class Filling:
             request.cancel()
         return request
 
-    def go_on(self, sums: dict[int, int | None], digest: str | None) -> Plan[None]:
-        """Fetch what an earlier run has left: the first bytes of the parts that it has not, by part their sums."""
+    def go_on(self, sums: dict[int, int]) -> Plan[None]:
+        """Fetch what an earlier run has left. `sums`: by the first byte of each part that is there, its checksum."""
         self._proven = self._first_done = True
-        self._sums = {at: (value or 0, self._length(at)) for at, value in sums.items()} if digest is not None else {}
+        self._sums = {at: (value, self._length(at)) for at, value in sums.items()}
         self._spans = (span for span in self._parts(0) if span[0] not in sums)
         if self._in_order is not None:
             for at in sums:
                 self._in_order.has(at, self._length(at))
         try:
-            yield from self._fetch(digest)
-            yield from self._verify(digest)
+            yield from self._fetch()
+            yield from self._verify()
         finally:
             self._stop()
 
@@ -286,7 +287,8 @@ class Filling:
     def _length(self, at: int) -> int:
         return min(self._part, self._source.size - at)
 
-    def _verify(self, digest: str | None) -> Plan[None]:
+    def _verify(self) -> Plan[None]:
+        digest = self._source.digest
         if digest is not None and self._sums:
             self._source.verify(digest, [self._sums[at] for at in sorted(self._sums)])
         if self._in_order is not None:
@@ -301,7 +303,8 @@ class Filling:
         self._news.clear()
         self._source.first.cancel()
 
-    def _fetch(self, digest: str | None) -> Plan[None]:
+    def _fetch(self) -> Plan[None]:
+        digest = self._source.digest or self._source.kept
         while True:
             while len(self._under_way) < self._most and (span := next(self._spans, None)) is not None:
                 request = self._source.request(*span, digest, "buffer")
@@ -312,34 +315,36 @@ class Filling:
             if not self._under_way:
                 return
             done = yield from self._news.one_done()
-            if not (yield from self._take(done, digest)):
+            if not (yield from self._take(done)):
                 yield from self._alone()
                 return
 
-    def _take(self, request: Request, digest: str | None) -> Plan[bool]:
+    def _take(self, request: Request) -> Plan[bool]:
         """Account for what has come; False when this server serves no parts."""
         at, length = self._under_way.pop(request)
+        is_first = request is self._source.first
         if request.error is not None:
             if not self._proven and ignores_ranges(request):
                 return False
-            if at > 0 and (yield from self._source.may_go_on(request)):
+            if not is_first and (yield from self._source.may_go_on(request)):
                 self._spans = chain([(at, length)], self._spans)
                 return True
             try:
                 request.raise_if_failed()
             except BaseError as error:
                 raise (yield from self._source.explained(error)) from None
-        if at > 0:
+        if is_first:
+            self._first_done = True
+        else:
             self._source.check(request)
             self._proven = True
-        else:
-            self._first_done = True
+        digest = self._source.digest or (None if is_first else self._source.kept)
         if digest is not None:
             self._sums[at] = (request.digest, length)
         if self._proven and self._first_done:
             self._source.first.cancel()
         if self._record is not None:
-            yield from self._record.done(at, request.digest if digest is not None else None)
+            yield from self._record.done(at, length, request.digest if digest is not None else None)
         if self._in_order is not None:
             self._in_order.has(at, length)
             yield from self._in_order.go_on(self._part)
