@@ -10,7 +10,7 @@ cdef class Pieces:
     cdef Py_ssize_t count
     cdef Py_ssize_t size
 
-    def __cinit__(self, list buffers not None):
+    def __cinit__(self, buffers):
         cdef Py_ssize_t most = len(buffers)
         self.views = <Py_buffer *>PyMem_Calloc(most, sizeof(Py_buffer))
         self.spans = <cml_bytes *>PyMem_Calloc(most, sizeof(cml_bytes))

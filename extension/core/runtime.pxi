@@ -43,11 +43,14 @@ def configure(*, threads=None, connections=None, memory_bytes=None):
     """Set the process's budget. See `cumulo.runtime.configure`."""
     if cml_runtime_running() and (threads is not None or connections is not None):
         raise RuntimeError("threads and connections can only be set before the first transfer")
-    for name, value in (("threads", threads), ("connections", connections), ("memory_bytes", memory_bytes)):
-        if value is not None:
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, not {value!r}")
-            _settings[name] = value
+    cdef dict given = {"threads": threads, "connections": connections, "memory_bytes": memory_bytes}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, not {value!r}")
+        if value > (sys.maxsize if name == "memory_bytes" else 0x7fffffff):
+            raise ValueError(f"{name} is larger than anything it could count: {value}")
+    _settings.update(given)
     if memory_bytes is not None:
         cml_pool_set_limit(memory_bytes)
 

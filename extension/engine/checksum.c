@@ -80,7 +80,7 @@ static const struct {
     const char *name;
     enum cml_checksum kind;
 } s_known[] = {{"CRC64NVME", CML_SUM_CRC64NVME}, {"CRC32C", CML_SUM_CRC32C}, {"CRC32", CML_SUM_CRC32},
-               {"SHA256", CML_SUM_SHA256}};
+               {"SHA256", CML_SUM_SHA256},       {"SHA1", CML_SUM_SHA1},     {"MD5", CML_SUM_MD5}};
 
 static enum cml_checksum s_kind_of(const char *name) {
     for (size_t i = 0; i < sizeof(s_known) / sizeof(s_known[0]); ++i) {
@@ -106,8 +106,9 @@ uint64_t cml_request_digest(const struct cml_request *request) {
 
 const char *cml_request_announced_checksum(const struct cml_request *request, const char **base64) {
     const struct cml_response *response = &request->response;
-    for (size_t i = 0; response->checksum != CML_SUM_NONE && i < sizeof(s_known) / sizeof(s_known[0]); ++i) {
-        if (s_known[i].kind == response->checksum) {
+    enum cml_checksum sent = cml_response_checksum(response);
+    for (size_t i = 0; sent != CML_SUM_NONE && i < sizeof(s_known) / sizeof(s_known[0]); ++i) {
+        if (s_known[i].kind == sent) {
             *base64 = response->checksum_text;
             return s_known[i].name;
         }

@@ -210,6 +210,8 @@ struct cml_response {
     size_t len, cap;
     int64_t content_length; /* -1 unknown */
     bool chunked, has_range, overflow, bad_length;
+    bool encoded;        /* it comes with a content coding */
+    bool stored_encoded; /* it has one where it is stored, as Cloud Storage says: its checksum is of that */
     uint64_t range_start, range_end, total; /* end exclusive */
     uint32_t etag_at;                       /* offset + 1 in headers, 0 if none */
     enum cml_checksum checksum;
@@ -223,6 +225,7 @@ void cml_response_free(struct cml_response *response);
 bool cml_response_add(struct cml_response *response, const struct aws_http_header *header);
 const char *cml_response_etag(const struct cml_response *response); /* NULL if none */
 bool cml_etag_is_strong(const char *etag);
+enum cml_checksum cml_response_checksum(const struct cml_response *response); /* what the body can be held against */
 
 /* ---- checksums of bodies ---- */
 struct cml_sum {

@@ -230,9 +230,10 @@ static void s_start_checksum(struct cml_request *request) {
     if (request->received > 0) {
         return;
     }
-    request->sum_whole = (request->flags & CML_FLAG_VERIFY) && response->status == 200 &&
-                         response->checksum != CML_SUM_NONE && !request->is_head;
-    enum cml_checksum kind = request->sum_whole ? response->checksum : request->digest;
+    enum cml_checksum sent = cml_response_checksum(response);
+    request->sum_whole = (request->flags & CML_FLAG_VERIFY) && response->status == 200 && sent != CML_SUM_NONE &&
+                         !request->is_head;
+    enum cml_checksum kind = request->sum_whole ? sent : request->digest;
     if (kind != CML_SUM_NONE) {
         cml_sum_start(&request->sum, kind);
     }

@@ -183,6 +183,8 @@ static void s_note(struct cml_response *response, const char *name, size_t nlen,
                 s_note_length(response, value, vlen);
             } else if (s_is(name, nlen, "content-range")) {
                 s_parse_content_range(response, value, vlen);
+            } else if (s_is(name, nlen, "content-encoding")) {
+                response->encoded = !s_is(value, vlen, "identity");
             } else if (nlen == 11) {
                 s_note_checksum(response, s_checksum_of(name, nlen), value, vlen);
             }
@@ -211,6 +213,8 @@ static void s_note(struct cml_response *response, const char *name, size_t nlen,
         case 'x':
             if (s_is(name, nlen, "x-goog-hash")) {
                 s_note_hashes(response, value, vlen);
+            } else if (s_is(name, nlen, "x-goog-stored-content-encoding")) {
+                response->stored_encoded = !s_is(value, vlen, "identity");
             } else {
                 s_note_checksum(response, s_checksum_of(name, nlen), value, vlen);
             }
@@ -245,4 +249,10 @@ const char *cml_response_etag(const struct cml_response *response) {
 
 bool cml_etag_is_strong(const char *etag) {
     return etag != NULL && etag[0] != 0 && strncmp(etag, "W/", 2) != 0;
+}
+
+/* Decompressed on its way to who does not accept the coding it has where it is stored, it has no checksum of its own:
+ * https://cloud.google.com/storage/docs/transcoding */
+enum cml_checksum cml_response_checksum(const struct cml_response *response) {
+    return response->stored_encoded && !response->encoded ? CML_SUM_NONE : response->checksum;
 }

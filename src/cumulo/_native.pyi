@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from logging import Logger
 from typing import IO, Any, Literal, SupportsIndex, TypeAlias, overload
 
+from _typeshed import HasFileno
 from typing_extensions import Buffer, Self
 
 from ._types import CallFuture, ObjectMeta
@@ -165,14 +166,14 @@ def rename_new(from_dir: int, source: bytes, to_dir: int, target: bytes) -> None
 class Pieces:
     """Read-only buffers as one content, to be sent or summed up as they are."""
 
-    def __init__(self, buffers: list[Buffer]) -> None: ...
+    def __init__(self, buffers: Sequence[Buffer]) -> None: ...
     def __len__(self) -> int: ...
     def join(self) -> bytes:
         """The content in one piece: a copy."""
 
 # --- core/checksum.pxi ---
 
-def checksum(algorithm: str, body: Buffer | Pieces | None, file: tuple[IO[bytes], int, int] | None) -> str: ...
+def checksum(algorithm: str, body: Buffer | Pieces | None, file: tuple[HasFileno, int, int] | None) -> str: ...
 
 # --- core/logging.pxi ---
 

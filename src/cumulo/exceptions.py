@@ -124,7 +124,7 @@ class RangeNotSatisfiableError(GenericError, ValueError):
 
 
 class ChecksumError(GenericError):
-    """The body does not match the checksum the server sent with it, twice in a row."""
+    """The content does not match the checksum the server sent with it: where one request brings it, twice in a row."""
 
 
 class ObjectChangedError(GenericError):

@@ -24,7 +24,7 @@ def configure(*, threads: int | None = None, connections: int | None = None, mem
             upload, and buffers kept for reuse. Default: 1 GiB.
 
     Raises:
-        ValueError: not a positive integer.
+        ValueError: not a positive integer, or larger than anything it could count; then nothing is set.
         RuntimeError: too late for `threads` or `connections`.
     """
     _native.configure(threads=threads, connections=connections, memory_bytes=memory_bytes)

@@ -12,6 +12,7 @@ import pytest
 
 from cumulo.exceptions import (
     AlreadyExistsError,
+    ChecksumError,
     NotFoundError,
     NotModifiedError,
     PermissionDeniedError,
@@ -52,6 +53,18 @@ def test_tags_can_be_switched_off(azurite: AzureServer) -> None:
     store = container_store(azurite, account_key=KEY, disable_tagging=True)
     store.put("x", b"", tags={"a": "b"})
     assert sdk_blob(azurite, store, "x").get_blob_tags() == {}
+
+
+def test_the_md5_that_the_server_keeps(azurite: AzureServer, store: AzureStore) -> None:
+    """Of a blob that was put whole. It holds for one request and for parts."""
+    from azure.storage.blob import ContentSettings
+
+    store.put("key", LARGE, use_multipart=False)
+    assert store.get("key", part_size=MIB).bytes() == store.get("key", max_concurrency=1).bytes() == LARGE
+    sdk_blob(azurite, store, "key").set_http_headers(ContentSettings(content_md5=bytearray(16)))
+    for options in ({"part_size": MIB}, {"max_concurrency": 1}):
+        with pytest.raises(ChecksumError):
+            store.get("key", **options).bytes()
 
 
 def test_blocks_in_parallel(azurite: AzureServer, store: AzureStore) -> None:

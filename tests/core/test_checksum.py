@@ -43,4 +43,4 @@ def test_what_can_not_be_read(tmp_path: Path) -> None:
     with (tmp_path / "f").open("wb") as file, pytest.raises(OSError, match="Bad file descriptor"):
         checksum("CRC64NVME", None, (file, 0, 1))
     with pytest.raises(ValueError, match="unknown checksum"):
-        checksum("MD5", b"", None)
+        checksum("MD4", b"", None)

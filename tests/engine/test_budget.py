@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 
@@ -89,6 +92,21 @@ def test_large_objects_within_the_budget(
         wanted = LARGER.data if program == "pipes" else b"p" * (parts.UPLOAD_PARTS * 5 * MIB)
         assert len(uploads) == parts.PIPES
         assert all(upload.object.data == wanted for upload in uploads.values())
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "2", 1 << 70])
+def test_a_budget_that_makes_no_sense(value: Any) -> None:
+    """Said at once, and not by the next transfer; nothing of it is taken."""
+    program = f"""
+import pytest
+from cumulo import _native, runtime
+for name in ("threads", "connections", "memory_bytes"):
+    with pytest.raises(ValueError, match=name):
+        runtime.configure(**{{"threads": 3, "memory_bytes": 5 << 20, name: {value!r}}})
+print(runtime.stats()["memory_bytes"])
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (found.stderr, found.stdout) == ("", f"{1 << 30}\n")
 
 
 @pytest.mark.parametrize(("threads", "connections"), [(2, 5), (3, 20), (4, 2), (2, 1)])

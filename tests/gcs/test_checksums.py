@@ -1,4 +1,4 @@
-"""CRC32C of what is read, as `x-goog-hash` has it. What is wrong comes from the fault server."""
+"""CRC32C or MD5 of what is read, as `x-goog-hash` has it. What is wrong comes from the fault server."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ def _object(hashes: list[str]) -> Object:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("part_size", [MIB, 64 * MIB], ids=["parts", "whole"])
 def test_what_was_damaged_is_noticed(fault_server: FaultServer, form: str, part_size: int) -> None:
-    if form == "md5 alone" and part_size == MIB:
-        return  # the MD5 of a whole can't be had from its parts
     fault_server.script(PATH, Faulty(_object(FORMS[form]), Flip(MIB // 2)))
     with pytest.raises(ChecksumError):
         fault_store(fault_server).get("key", part_size=part_size).bytes()
@@ -54,6 +52,19 @@ def test_what_is_right_is_read(fault_server: FaultServer, form: str, part_size: 
 def test_hashes_that_are_none(fault_server: FaultServer, text: str) -> None:
     fault_server.script(PATH, _object([text]))
     assert fault_store(fault_server).get("key").bytes() == DATA
+
+
+def test_what_is_decompressed_on_the_way_has_no_hash(fault_server: FaultServer) -> None:
+    """Those in its headers are of what is stored: https://cloud.google.com/storage/docs/transcoding"""
+    headers = (("x-goog-hash", "crc32c=" + crc32c(b"what is stored")), ("X-Goog-Stored-Content-Encoding", "gzip"))
+    fault_server.script(PATH, Object(DATA, headers=headers))
+    assert fault_store(fault_server).get("key", part_size=MIB).bytes() == DATA
+    assert fault_store(fault_server).get("key", max_concurrency=1).bytes() == DATA
+    stored = Object(DATA, headers=(*headers, ("Content-Encoding", "gzip")))
+    for part_size in (MIB, 64 * MIB):
+        fault_server.script(PATH, stored)
+        with pytest.raises(ChecksumError):
+            fault_store(fault_server).get("key", part_size=part_size).bytes()
 
 
 def test_what_was_damaged_on_its_way_up_is_refused(gcs, store) -> None:

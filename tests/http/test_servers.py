@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ import pytest
 
 from cumulo.exceptions import GenericError, NotSupportedError, ObjectChangedError, RangeNotSatisfiableError
 from cumulo.store import HTTPStore
+from tests.contract.conftest import gcs_store
 from tests.faults import Cut, FaultServer, Object, Request, Response
+from tests.servers.gcs import GCSServer
 
 from .support import MIB, READS, bare, web_store
 
@@ -228,3 +231,15 @@ def test_head_that_is_forbidden_in_every_way(fault_server: FaultServer, web: HTT
     fault_server.script("/data/key", Response(403))
     with pytest.raises(PermissionError):
         web.head("key")
+
+
+def test_cloud_storages_public_objects(gcs: GCSServer) -> None:
+    """By their URLs. One that is stored with gzip comes without, and with the hash of what is stored."""
+    bucket = gcs.new_bucket()
+    owner = gcs_store(gcs, bucket=bucket)
+    store = web_store(f"{gcs.url}/{bucket}")
+    owner.put("plain", DATA)
+    assert store.get("plain", part_size=64 << 10).bytes() == DATA
+    owner.put("key", gzip.compress(DATA), attributes={"Content-Encoding": "gzip"})
+    assert store.get("key").bytes() == DATA
+    assert b"".join(store.get("key").stream(64 << 10)) == DATA

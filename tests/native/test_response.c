@@ -187,7 +187,7 @@ static enum cml_checksum s_chosen(const char *const *pairs) {
     for (; pairs[0] != NULL; pairs += 2) {
         s_add(pairs[0], pairs[1]);
     }
-    return response.checksum;
+    return cml_response_checksum(&response);
 }
 
 static const char *s_checksum_value(void) {
@@ -218,6 +218,13 @@ static void test_checksums(void) {
     CHECK_EQ(s_chosen(apart), CML_SUM_CRC32C);
     static const char *const odd[] = {"x-goog-hash", " ,,md5=,crc32c=, sha9=x", NULL};
     CHECK_EQ(s_chosen(odd), CML_SUM_NONE);
+    static const char *const stored[] = {"x-goog-stored-content-encoding", "identity", "x-goog-hash", "md5=m", NULL};
+    CHECK_EQ(s_chosen(stored), CML_SUM_MD5);
+    static const char *const unpacked[] = {"x-goog-hash", "md5=m", "X-Goog-Stored-Content-Encoding", "gzip", NULL};
+    CHECK_EQ(s_chosen(unpacked), CML_SUM_NONE);
+    static const char *const packed[] = {"x-goog-stored-content-encoding", "gzip", "x-goog-hash", "md5=m",
+                                         "Content-Encoding", "gzip", NULL};
+    CHECK_EQ(s_chosen(packed), CML_SUM_MD5);
 }
 
 static void s_check_sum(enum cml_checksum kind, const char *text, const char *base64, bool matches) {

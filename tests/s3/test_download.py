@@ -60,7 +60,7 @@ def _of_aws_c_s3(server: FaultServer) -> list[Request]:
 # -- what goes over the wire
 
 
-@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme", "sha256", None])
+@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme", "sha256", "md5", None])
 def test_parts_and_their_checksum(
     fault_server: FaultServer, either: S3Store, client: str, tmp_path: Path, algorithm: str | None
 ) -> None:
@@ -118,8 +118,9 @@ def test_over_tls(fault_server: FaultServer, client: str, tmp_path: Path) -> Non
     assert (tmp_path / "file").read_bytes() == DATA
 
 
-def test_on_real_servers(server: S3Server, client: str, tmp_path: Path) -> None:
-    store = server_store(server, bulk_client=client)
+@pytest.mark.parametrize("algorithm", [None, "SHA256"])
+def test_on_real_servers(server: S3Server, client: str, tmp_path: Path, algorithm: str | None) -> None:
+    store = server_store(server, bulk_client=client, checksum_algorithm=algorithm)
     store.put("key", DATA, use_multipart=False)
     store.download("key", tmp_path / "file", part_size=MIB)
     assert (tmp_path / "file").read_bytes() == DATA
@@ -185,8 +186,9 @@ def test_what_breaks_off_goes_on(fault_server: FaultServer, either: S3Store, tmp
     assert (tmp_path / "file").read_bytes() == DATA
 
 
-def test_wrong_content_is_no_file(fault_server: FaultServer, either: S3Store, tmp_path: Path) -> None:
-    obj = Object(DATA, checksums=["crc32c"])
+@pytest.mark.parametrize("algorithm", ["crc32c", "sha256", "sha1", "md5"])
+def test_wrong_content_is_no_file(fault_server: FaultServer, either: S3Store, tmp_path: Path, algorithm: str) -> None:
+    obj = Object(DATA, checksums=[algorithm])
     fault_server.script(PATH, lambda r: obj(r).having(Flip(100)) if _start(r) == 3 * MIB else obj(r))
     with pytest.raises(ChecksumError):
         either.download("key", tmp_path / "file", part_size=MIB)
@@ -311,11 +313,12 @@ def _interrupt(store: S3Store, file: Path, **options: Any) -> None:
     watcher.join()
 
 
+@pytest.mark.parametrize("checksums", [[], ["sha256"]])
 @pytest.mark.parametrize("end", [_cancel_asyncio, _cancel_future, _interrupt])
 def test_a_call_that_is_cancelled_leaves_nothing(
-    fault_server: FaultServer, either: S3Store, tmp_path: Path, end: Callable[..., None]
+    fault_server: FaultServer, either: S3Store, tmp_path: Path, end: Callable[..., None], checksums: list[str]
 ) -> None:
-    obj = Object(DATA)
+    obj = Object(DATA, checksums=checksums)
     fault_server.script(PATH, lambda request: obj(request).having(CRAWLING))
     end(either, tmp_path / "file")
     assert os.listdir(tmp_path) == []
@@ -348,7 +351,7 @@ def plain(fault_server: FaultServer) -> S3Store:
     return fault_store(fault_server, retry_config={"max_retries": 0})
 
 
-@pytest.mark.parametrize("checksums", [[], ["crc64nvme"]])
+@pytest.mark.parametrize("checksums", [[], ["crc64nvme"], ["sha256"]])
 def test_what_was_broken_off_goes_on(
     fault_server: FaultServer, plain: S3Store, tmp_path: Path, checksums: list[str]
 ) -> None:
@@ -405,9 +408,12 @@ def test_a_token_that_can_not_be_trusted(
     assert len(_ranges(fault_server)) == PARTS
 
 
-def test_the_checksum_is_of_what_both_runs_brought(fault_server: FaultServer, plain: S3Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", ["crc32c", "sha256"])
+def test_the_checksum_is_of_what_both_runs_brought(
+    fault_server: FaultServer, plain: S3Store, tmp_path: Path, algorithm: str
+) -> None:
     """What was wrong in the first run is found out at the end of the second."""
-    obj = Object(DATA, checksums=["crc32c"])
+    obj = Object(DATA, checksums=[algorithm])
     wrong = Object(DATA[: 2 * MIB] + bytes(MIB) + DATA[3 * MIB :], etag=obj.current_etag)
 
     def step(request: Request) -> Response:
@@ -421,6 +427,23 @@ def test_the_checksum_is_of_what_both_runs_brought(fault_server: FaultServer, pl
         plain.download("key", tmp_path / "file", resume=True)
     plain.download("key", tmp_path / "file", resume=True)
     assert (tmp_path / "file").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("checksums", [[], ["crc64nvme"], ["sha256"]])
+@pytest.mark.parametrize("part", [0, 2])
+def test_a_part_that_was_changed_in_the_file_is_fetched_again(
+    fault_server: FaultServer, plain: S3Store, tmp_path: Path, checksums: list[str], part: int
+) -> None:
+    """The sums in the token are of what came; between two processes anybody may write to the file."""
+    obj = Object(DATA, checksums=checksums)
+    _broken_off(fault_server, plain, tmp_path / "file", obj)
+    with open(tmp_path / ".file.cumulo-part", "r+b") as file:
+        file.seek(part * MIB + 1000)
+        file.write(bytes(8))
+    fault_server.script(PATH, obj)
+    plain.download("key", tmp_path / "file", resume=True)
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert f"bytes={part * MIB}-{(part + 1) * MIB - 1}" in _ranges(fault_server)
 
 
 @pytest.mark.parametrize("end", [_cancel_asyncio, _cancel_future, _interrupt])

@@ -125,8 +125,11 @@ def test_a_buffer_too_small_for_a_large_object(fault_server: FaultServer, faulty
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, MIB - 1, MIB, MIB + 1, 2 * MIB, 5 * MIB + 1])
 @pytest.mark.parametrize("part", [65_536, MIB])
-def test_sizes_about_the_edges_of_parts(fault_server: FaultServer, faulty: S3Store, size: int, part: int) -> None:
-    fault_server.script(PATH, Object(DATA[:size], checksums=["crc32"]))
+@pytest.mark.parametrize("algorithm", ["crc32", "sha256"])
+def test_sizes_about_the_edges_of_parts(
+    fault_server: FaultServer, faulty: S3Store, size: int, part: int, algorithm: str
+) -> None:
+    fault_server.script(PATH, Object(DATA[:size], checksums=[algorithm]))
     target = bytearray(size + 10)
     assert faulty.get_into("key", target, part_size=part) == size
     assert target == DATA[:size] + bytes(10)

@@ -197,11 +197,11 @@ def test_a_part_that_fails_for_good(
 
 
 @consume
-@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme"])
+@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme", "sha256", "sha1", "md5"])
 def test_the_whole_is_checked(
     fault_server: FaultServer, faulty: S3Store, consume: Callable[[Any], bytes], algorithm: str
 ) -> None:
-    """Against the checksum of all content, from the CRC of each part."""
+    """Against the checksum of all content: from the CRC of each part, or made of all of it in order."""
     data = DATA[: 4 * MIB + 70_001]
     obj = Object(data, checksums=[algorithm])
     fault_server.script(PATH, obj)
@@ -217,10 +217,11 @@ def test_the_whole_is_checked(
 
 
 @consume
+@pytest.mark.parametrize("algorithm", ["crc32", "sha256"])
 def test_the_whole_is_checked_by_a_server_that_ignores_ranges(
-    fault_server: FaultServer, faulty: S3Store, consume: Callable[[Any], bytes]
+    fault_server: FaultServer, faulty: S3Store, consume: Callable[[Any], bytes], algorithm: str
 ) -> None:
-    obj = Object(DATA, checksums=["crc32"], ranges="ignored")
+    obj = Object(DATA, checksums=[algorithm], ranges="ignored")
     fault_server.script(PATH, obj)
     assert consume(faulty.get("key", part_size=PART)) == DATA
     fault_server.script(PATH, Faulty(obj, Flip(4 * MIB)))

@@ -12,7 +12,7 @@ import pytest
 import cumulo
 from cumulo.exceptions import BaseError, ChecksumError
 from cumulo.store import S3Store
-from tests.faults import Cut, FaultServer, Faulty, Flip, Object, Request, Response
+from tests.faults import Cut, Delay, FaultServer, Faulty, Flip, Object, Request, Response
 
 from .support import MIB, PATH, fault_store
 
@@ -62,14 +62,34 @@ def test_the_checksum_of_the_whole_holds_for_parts_of_any_size(
 
 
 @consume
-def test_a_checksum_that_parts_cannot_have(fault_server: FaultServer, faulty: S3Store, consume: Consume) -> None:
-    """A SHA-256 or MD5 of a whole does not follow from its parts': one request verifies it, parts can't."""
-    obj = Object(DATA, checksums=["sha256", "md5"])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha1", "md5"])
+@pytest.mark.parametrize("at", [0, 3 * MIB, len(DATA) - 1])
+def test_a_checksum_that_parts_cannot_have(
+    fault_server: FaultServer, faulty: S3Store, consume: Consume, algorithm: str, at: int
+) -> None:
+    """It does not follow from those of the parts, and is made of the whole in order."""
+    obj = Object(DATA, checksums=[algorithm])
     fault_server.script(PATH, obj)
-    assert consume(faulty, part_size=MIB) == consume(faulty, max_concurrency=1) == DATA
-    fault_server.script(PATH, Faulty(obj, Flip(3 * MIB)))
-    with pytest.raises(ChecksumError):
-        consume(faulty, max_concurrency=1)
+    for options in ({"part_size": MIB}, {"part_size": 64 * KIB, "max_concurrency": 3}, {"max_concurrency": 1}):
+        assert consume(faulty, **options) == DATA
+    start = at // MIB * MIB
+    flip = Faulty(obj, Flip(0)) if start == 0 else _at(start, Flip(at - start), obj)
+    fault_server.script(PATH, flip)
+    with pytest.raises(ChecksumError, match=algorithm.upper()):
+        consume(faulty, part_size=MIB)
+    assert fault_server.requests[-1].header("range") is not None
+
+
+@consume
+def test_parts_that_come_last_first(fault_server: FaultServer, faulty: S3Store, consume: Consume) -> None:
+    obj = Object(DATA, checksums=["sha256"])
+
+    def step(request: Request) -> Response:
+        first = int((request.header("range") or "bytes=0-")[6:].split("-")[0])
+        return obj(request).having(Delay((len(DATA) - first) / len(DATA) / 2))
+
+    fault_server.script(PATH, step)
+    assert consume(faulty, part_size=MIB) == DATA
 
 
 @consume

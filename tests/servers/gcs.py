@@ -317,6 +317,7 @@ def _described(found: Generation) -> list[tuple[str, str]]:
         ("x-goog-metageneration", "1"),
         ("Last-Modified", formatdate(found.written, usegmt=True)),
         ("x-goog-stored-content-length", str(len(found.data))),
+        ("x-goog-stored-content-encoding", found.headers.get("content-encoding", "identity")),
         *(("x-goog-hash", text) for text in found.hashes),
     ]
 

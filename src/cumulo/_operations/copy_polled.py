@@ -39,10 +39,21 @@ def copy(provider: AzureProvider, source: str, target: str, *, overwrite: bool, 
     except GeneratorExit:  # the call was dropped: nobody runs another effect
         raise
     except BaseException as error:
-        if not isinstance(error, BaseError):
-            with suppress(BaseError):
+        with suppress(BaseError):
+            if not isinstance(error, BaseError):
                 yield provider.abort_copy(target, copy_id)
+            yield from _clear(provider, target, copy_id)
         raise
+
+
+def _clear(provider: AzureProvider, target: str, copy_id: str) -> Plan[None]:
+    """A copy that failed or was aborted leaves an empty blob with the source's metadata, which is nobody's."""
+    head = provider.probe(target)
+    yield head
+    found, status, _ = provider.copy_status(head)
+    meta = provider.meta(target, head)
+    if found == copy_id and status in ("failed", "aborted") and meta["size"] == 0 and meta["e_tag"] is not None:
+        yield provider.delete_leftover(target, meta["e_tag"])
 
 
 def _wait(provider: AzureProvider, target: str, copy_id: str, status: str, description: str) -> Plan[None]:

@@ -2,8 +2,9 @@
 
 With `resume`, what has come stays when the call fails, is cancelled or its process dies: a partial file and a token
 beside it, `.<name>.cumulo-part` and `.<name>.cumulo-part.json`. The token says which parts are in the file, of which
-version of the object, and with which sums; it is written after the parts have been flushed to the disk. So these are
-fetched by the engine alone: a bulk client keeps no sums of parts.
+version of the object, and with which checksums; it is written after the parts have been flushed to the disk. Who goes
+on believes the file only where it still has these checksums. So the parts are fetched by the engine alone: a bulk
+client keeps none.
 """
 
 from __future__ import annotations
@@ -19,18 +20,20 @@ from cumulo._result import GetResult
 from cumulo.exceptions import BaseError, ChecksumError
 
 from . import token
+from .in_order import InFile
 from .into import checked, fetch
 from .parts import Filling, Source, check_parts
 from .target import FileTarget
 
 if TYPE_CHECKING:
-    from cumulo._native import Request
     from cumulo._providers.base import Objects
     from cumulo._types import GetOptions, ObjectMeta
 
     from .get import Wanted
 
 _SAVE_EVERY_S = 1.0
+_KEPT = "CRC32C"
+"""The checksum of parts where the server sends none that they make."""
 
 
 def target_of(store: Any, path: str, file: Any, *, resume: bool, fsync: bool) -> FileTarget:
@@ -86,21 +89,14 @@ def download(
         return _Resumable(provider, path, wanted, target, part_bytes, most).run()
 
     def content() -> Plan[tuple[ObjectMeta, int]]:
-        room = _room_in(target)
         return (
             yield from fetch(
-                provider, path, wanted, room, part_bytes, part_bytes, most, job="get_file", prepare=target.allocate
+                provider, path, wanted, InFile(target), part_bytes, part_bytes, most,
+                job="get_file", prepare=target.allocate,
             )
-        )
+        )  # fmt: skip
 
     return whole_or_nothing(target, content)
-
-
-def _room_in(target: FileTarget) -> Callable[[Request, int, int], None]:
-    def room(request: Request, start: int, length: int) -> None:
-        request.feed_file(target, start, length)
-
-    return room
 
 
 class _Resumable:
@@ -116,7 +112,7 @@ class _Resumable:
         self._part = part_bytes
         self._most = most
         self._state: dict[str, Any] | None = None
-        self._sums: dict[int, int | None] = {}
+        self._sums: dict[int, int] = {}
         self._saved_s = 0.0
 
     def run(self) -> Plan[ObjectMeta]:
@@ -148,8 +144,11 @@ class _Resumable:
 
     # -- the record of parts (`parts.Record`)
 
-    def done(self, at: int, digest: int | None) -> Plan[None]:
-        self._sums[at] = digest
+    def done(self, at: int, length: int, digest: int | None) -> Plan[None]:
+        if digest is None and self._state is not None:
+            digest = yield Call(self._target.sum, self._state["sum"], at, length)
+        if digest is not None:
+            self._sums[at] = digest
         if time.monotonic() - self._saved_s >= _SAVE_EVERY_S:
             yield Call(self._save)
 
@@ -178,10 +177,10 @@ class _Resumable:
         token.remove(self._token_path)
         self.alone()
         yield Call(self._target.clear)
-        room = _room_in(self._target)
+        place = InFile(self._target)
         return (
             yield from fetch(
-                self._provider, self._path, self._wanted, room, self._part, self._part, self._most, self._ready, self,
+                self._provider, self._path, self._wanted, place, self._part, self._part, self._most, self._ready, self,
                 job=None,
             )
         )  # fmt: skip
@@ -190,10 +189,12 @@ class _Resumable:
         yield Call(self._target.allocate, source.size)
         if source.size > self._part and source.serves_parts():
             status = yield Call(self._target.status)
+            source.kept = _KEPT
             self._state = {
                 **_identity(self._path, self._wanted, meta),
                 "file": [status.st_dev, status.st_ino],
                 "part": self._part,
+                "sum": source.digest or _KEPT,
                 "size": source.size,
                 "announced": list(source.announced) if source.announced is not None else None,
             }
@@ -220,13 +221,24 @@ class _Resumable:
             return None
         self._state = state
         self._part, size = state["part"], state["size"]
-        self._sums = {int(at): digest for at, digest in state["sums"].items()}
+        self._sums = yield Call(self._believed, state)
         source = Source(self._provider, self._path, head, self._wanted, _span(self._wanted, meta["size"], size))
         source.announced = tuple(state["announced"]) if state["announced"] else None
-        digest = source.announced[0] if source.announced and None not in self._sums.values() else None
-        filling = Filling(source, _room_in(self._target), self._part, self._most, self)
-        yield from filling.go_on(dict(self._sums), digest)
+        source.kept = _KEPT
+        filling = Filling(source, InFile(self._target), self._part, self._most, self)
+        yield from filling.go_on(dict(self._sums))
         return meta, size
+
+    def _believed(self, state: dict[str, Any]) -> dict[int, int]:
+        """The parts that are in the file as they came, with their checksums. Blocks."""
+        found: dict[int, int] = {}
+        for name, digest in state["sums"].items():
+            at = int(name)
+            if self._target.sum(state["sum"], at, min(self._part, state["size"] - at)) == digest:
+                found[at] = digest
+            else:
+                token.warn("the part at %d of %r was changed, it is fetched again", at, self._target.partial_path)
+        return found
 
 
 def _identity(path: str, wanted: Wanted, meta: ObjectMeta) -> dict[str, Any]:
@@ -246,6 +258,8 @@ def _misfit(state: dict[str, Any], now: dict[str, Any], status: os.stat_result) 
             return f"{name} was {state[name]!r} and is {value!r}"
     part, size = state["part"], state["size"]
     check_parts(part, None)
+    if state["sum"] != _KEPT and (state["announced"] is None or state["sum"] != state["announced"][0]):
+        return "its checksums are of no known kind"
     if state["file"] != [status.st_dev, status.st_ino]:
         return "the partial file is another"
     starts = [int(at) for at in state["sums"]]

@@ -7,6 +7,7 @@ returns.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,8 @@ from cumulo._result import GetResult, HeldBody
 
 from . import bulk, ranges
 from .get import Wanted, check_same_object, span_of
-from .parts import Filling, Record, Room, Source, check_parts
+from .in_order import InMemory, Place
+from .parts import Filling, Record, Source, check_parts
 
 if TYPE_CHECKING:
     from cumulo._native import Request
@@ -26,12 +28,15 @@ if TYPE_CHECKING:
     from cumulo._types import ObjectMeta
 
 _STEP_BYTES = 1 << 20
+_FIELD_NAMES = re.compile(":[^:]*:")
+"""In a buffer's format (PEP 3118)."""
 
 
 def writable(buffer: Any) -> memoryview:
     """The memory of any writable, C-contiguous buffer as bytes, or that of a torch tensor in the CPU's memory.
 
-    Raises `TypeError` for what is no buffer or read-only, `ValueError` for what is not contiguous.
+    Raises `TypeError` for what is no buffer or read-only, `ValueError` for what is not contiguous and for tensors that
+    require grad.
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(buffer, torch.Tensor):
@@ -40,9 +45,15 @@ def writable(buffer: Any) -> memoryview:
         given = memoryview(buffer)
     except TypeError:
         raise TypeError(f"the target must be a writable buffer, not {type(buffer).__name__}") from None
+    except ValueError as error:  # released, closed, or NumPy's dates
+        raise ValueError(f"the target ({type(buffer).__name__}) gives no memory: {error}") from None
     with given:
         if given.readonly:
             raise TypeError(f"the target ({type(buffer).__name__}) is read-only")
+        if "O" in _FIELD_NAMES.sub("", given.format):
+            raise TypeError(
+                f"the target ({type(buffer).__name__}) holds references to Python objects, not their content"
+            )
         if not given.c_contiguous:
             raise ValueError("the target must be C-contiguous")
     return memoryview(Exported(buffer))
@@ -58,9 +69,17 @@ def all_writable(buffers: Sequence[Any]) -> Generator[list[memoryview]]:
 def _of_tensor(torch: Any, tensor: Any) -> Any:
     if tensor.device.type != "cpu":
         raise TypeError(f"the tensor is on {tensor.device}: give one in the CPU's memory")
-    if not tensor.is_contiguous():
-        raise ValueError("the target must be C-contiguous")
-    return tensor.detach().view(-1).view(torch.uint8).numpy()  # shares the tensor's memory; numpy lacks some types
+    if tensor.requires_grad:
+        raise ValueError("the tensor requires grad, and gradients would be of other values: give its detach()")
+    try:
+        if not tensor.is_contiguous():
+            raise ValueError("the target must be C-contiguous")
+        memory = tensor.view(-1).view(torch.uint8).numpy()  # shares the tensor's memory; numpy lacks some types
+    except RuntimeError as error:  # sparse, nested, lazily conjugated ...
+        raise ValueError(f"the tensor has no plain memory: {error}") from None
+    if not tensor.is_inference():
+        torch.autograd.graph.increment_version(tensor)  # so that what autograd has saved of it counts as changed
+    return memory
 
 
 def checked(options: Any) -> Wanted:
@@ -111,7 +130,7 @@ def fetch(
     provider: Objects,
     path: str,
     wanted: Wanted,
-    room: Room,
+    place: Place,
     given: int,
     part_bytes: int,
     most: int,
@@ -120,7 +139,7 @@ def fetch(
     job: str | None = "get",
     prepare: Callable[[int], None] | None = None,
 ) -> Plan[tuple[ObjectMeta, int]]:
-    """The content to where `room` says, in parallel parts if it is large: the metadata, and how many bytes came.
+    """The content to its place, in parallel parts if it is large: the metadata, and how many bytes came.
 
     `given`: bytes that there is room for before anything is known; then comes `ready`, and room for the rest. `job`:
     what it is to a bulk client, which fetches all of a large object itself. `prepare`: is told the size, and may block;
@@ -132,7 +151,7 @@ def fetch(
         given = 0
     try:
         if given > 0:
-            room(request, 0, given)
+            place.room(request, 0, given)
         yield Start(request)
         yield Until(request, headers=True)
         meta = provider.meta(path, request)
@@ -142,14 +161,14 @@ def fetch(
             yield from ready(meta, source)
         beside = Call(prepare, source.size) if prepare is not None else None
         if source.size > part_bytes and (most > 1 or record is not None) and source.serves_parts():
-            yield from Filling(source, room, part_bytes, most, record).run(fed=given > 0, beside=beside)
+            yield from Filling(source, place, part_bytes, most, record).run(fed=given > 0, beside=beside)
             return meta, source.size
         if beside is not None:
             yield beside
         if source.size <= given:
             yield Until(request)
         else:
-            room(request, given, source.size - given)
+            place.room(request, given, source.size - given)
             yield Until(request)
         return meta, source.size
     finally:
@@ -159,16 +178,13 @@ def fetch(
 def _fetch_into(
     provider: Objects, path: str, wanted: Wanted, view: memoryview, part_bytes: int, most: int
 ) -> Plan[int]:
-    def room(request: Request, start: int, length: int) -> None:
-        request.feed_into(view, start, length)
-
     def ready(_meta: ObjectMeta, source: Source) -> Plan[None]:
         if source.size > view.nbytes:
             raise _too_large(path, source.size, view.nbytes)
         yield from ()
 
     given = min(part_bytes, view.nbytes)
-    return (yield from fetch(provider, path, wanted, room, given, part_bytes, most, ready))[1]
+    return (yield from fetch(provider, path, wanted, InMemory(view), given, part_bytes, most, ready))[1]
 
 
 def get_into(

@@ -9,22 +9,25 @@ ranges: where it does not, the first goes on alone.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+import binascii
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cumulo._drivers.effects import Call, News, Plan, Start, Until
 from cumulo._native import Request, combine_digests
 from cumulo.exceptions import BaseError, ChecksumError, ObjectChangedError, PreconditionError
 
 from . import bulk
+from .in_order import InOrder
 
 if TYPE_CHECKING:
     from cumulo._providers.base import Objects
     from cumulo._providers.s3_bulk import S3Bulk
 
     from .get import Wanted
+    from .in_order import Place
 
 DEFAULT_PART_BYTES = 8 * 1024 * 1024
 DEFAULT_CONCURRENCY = 16
@@ -33,9 +36,6 @@ _OF_PARTS = ("CRC64NVME", "CRC32C", "CRC32")
 """Checksums that those of parts make."""
 
 _EXPIRED = (401, 403, 410)
-
-Room: TypeAlias = Callable[[Request, int, int], None]
-"""`room(request, offset, length)` gives a request the place of that span of the content."""
 
 
 def check_parts(part_size: Any, max_concurrency: Any) -> tuple[int, int]:
@@ -69,8 +69,10 @@ class Source:
         self.size = end - self._start
         self._job = job
         self._may_ask = True
-        announced = first.announced_checksum if wanted.range is None else None
-        self.announced = announced if announced is not None and announced[0] in _OF_PARTS else None
+        self.announced = first.announced_checksum if wanted.range is None else None
+        """The checksum of the whole, if that is what is wanted: algorithm and value."""
+        self.kept: str | None = None
+        """The name of a checksum for parts to keep, whatever the server has sent. The first request keeps none."""
 
     def serves_parts(self) -> bool:
         """Whether other requests can be sure to get the same object."""
@@ -82,7 +84,12 @@ class Source:
     @property
     def digest(self) -> str | None:
         """The name of the checksum that all parts keep, if any; the first request was told where its part ends."""
-        return self.announced[0] if self.announced is not None else None
+        return self.announced[0] if self.announced is not None and self.announced[0] in _OF_PARTS else None
+
+    @property
+    def whole_digest(self) -> str | None:
+        """The name of the checksum to make of the whole, since those of parts don't make it."""
+        return self.announced[0] if self.announced is not None and self.announced[0] not in _OF_PARTS else None
 
     def request(self, start: int, length: int, digest: str | None, sink: str) -> Request:
         """A part of the content."""
@@ -152,11 +159,19 @@ class Source:
         total, _ = sums[0]
         for value, length in sums[1:]:
             total = combine_digests(digest, total, value, length)
+        self.compare(total.to_bytes(8 if digest == "CRC64NVME" else 4, "big"))
+
+    def compare(self, found: bytes) -> None:
+        """Compare the checksum of the whole with the one the server sent."""
         assert self.announced is not None
-        expected = self.announced[1]
-        found = base64.b64encode(total.to_bytes(8 if digest == "CRC64NVME" else 4, "big")).decode()
-        if found != expected:
-            told, details = self._about(f"the content's {digest} is {found}, but the server says {expected}")
+        algorithm, expected = self.announced
+        try:
+            value = binascii.a2b_base64(expected)
+        except binascii.Error:
+            return  # as with one request: nothing to hold the content against
+        if value != found:
+            made = base64.b64encode(found).decode()
+            told, details = self._about(f"the content's {algorithm} is {made}, but the server says {expected}")
             raise ChecksumError(told, **details)
 
     def _changed(self, now: str | None) -> ObjectChangedError:
@@ -178,8 +193,8 @@ def ignores_ranges(request: Request) -> bool:
 class Record(Protocol):
     """Who keeps account of the parts that are in their places."""
 
-    def done(self, at: int, digest: int | None) -> Plan[None]:
-        """The part at `at` of the content is; its sum, if the parts keep one."""
+    def done(self, at: int, length: int, digest: int | None) -> Plan[None]:
+        """The part at `at` of the content is; its checksum, if it has kept one."""
         ...
 
     def alone(self) -> None:
@@ -191,10 +206,12 @@ class Filling:
     """All parts to their places at once; run by one plan."""
 
     def __init__(
-        self, source: Source, room: Room, part_bytes: int, max_concurrency: int, record: Record | None = None
+        self, source: Source, place: Place, part_bytes: int, max_concurrency: int, record: Record | None = None
     ) -> None:
         self._source = source
-        self._room = room
+        self._place = place
+        whole = source.whole_digest
+        self._in_order = InOrder(whole, place) if whole is not None else None
         self._part = part_bytes
         self._most = max_concurrency
         self._record = record
@@ -211,23 +228,22 @@ class Filling:
         `beside`: what may block, and has to be done by the end.
         """
         source = self._source
-        if source.bulk is not None:
-            if beside is not None:
-                yield beside
-            yield from self._in_bulk(source.bulk)
-            return
         length = min(self._part, source.size)
-        digest = source.digest
         try:
+            if source.bulk is not None:
+                if beside is not None:
+                    yield beside
+                yield from self._in_bulk(source.bulk)
+                return
             if beside is not None:
                 yield from self._news.begin(beside)
             if not fed:
-                self._room(source.first, 0, length)
+                self._place.room(source.first, 0, length)
             self._under_way[source.first] = (0, length)
             self._news.watch(source.first, pieces=1)
             self._spans = self._parts(length)
-            yield from self._fetch(digest)
-            self._verify(digest)
+            yield from self._fetch()
+            yield from self._verify()
             yield from self._news.calls_done()
         finally:
             self._stop()
@@ -236,18 +252,22 @@ class Filling:
         source = self._source
         source.first.cancel()  # what it has brought is fetched once more: the memory is the job's
         request = source.bulk_request(client, self._part, self._most)
-        self._room(request, 0, source.size)
+        self._place.room(request, 0, source.size)
         try:
             yield from bulk.perform(client, request)
         except BaseError as error:
             if request.error != "wrong_range":
                 raise (yield from source.explained(error)) from None
+            self._in_order = None
             request = yield from self._in_one(source.again())
         source.check(request)
+        if self._in_order is not None:
+            self._in_order.has(0, source.size)
+            source.compare((yield from self._in_order.value()))
 
     def _in_one(self, request: Request) -> Plan[Request]:
         """From a server that serves no parts."""
-        self._room(request, 0, self._source.size)
+        self._place.room(request, 0, self._source.size)
         yield Start(request)
         try:
             yield Until(request)
@@ -255,14 +275,17 @@ class Filling:
             request.cancel()
         return request
 
-    def go_on(self, sums: dict[int, int | None], digest: str | None) -> Plan[None]:
-        """Fetch what an earlier run has left: the first bytes of the parts that it has not, by part their sums."""
+    def go_on(self, sums: dict[int, int]) -> Plan[None]:
+        """Fetch what an earlier run has left. `sums`: by the first byte of each part that is there, its checksum."""
         self._proven = self._first_done = True
-        self._sums = {at: (value or 0, self._length(at)) for at, value in sums.items()} if digest is not None else {}
+        self._sums = {at: (value, self._length(at)) for at, value in sums.items()}
         self._spans = (span for span in self._parts(0) if span[0] not in sums)
+        if self._in_order is not None:
+            for at in sums:
+                self._in_order.has(at, self._length(at))
         try:
-            yield from self._fetch(digest)
-            self._verify(digest)
+            yield from self._fetch()
+            yield from self._verify()
         finally:
             self._stop()
 
@@ -272,56 +295,67 @@ class Filling:
     def _length(self, at: int) -> int:
         return min(self._part, self._source.size - at)
 
-    def _verify(self, digest: str | None) -> None:
+    def _verify(self) -> Plan[None]:
+        digest = self._source.digest
         if digest is not None and self._sums:
             self._source.verify(digest, [self._sums[at] for at in sorted(self._sums)])
+        if self._in_order is not None:
+            self._source.compare((yield from self._in_order.value()))
 
     def _stop(self) -> None:
+        if self._in_order is not None:
+            self._in_order.stop()
         for request in self._under_way:
             request.cancel()
         self._under_way.clear()
         self._news.clear()
         self._source.first.cancel()
 
-    def _fetch(self, digest: str | None) -> Plan[None]:
+    def _fetch(self) -> Plan[None]:
+        digest = self._source.digest or self._source.kept
         while True:
             while len(self._under_way) < self._most and (span := next(self._spans, None)) is not None:
                 request = self._source.request(*span, digest, "buffer")
-                self._room(request, *span)
+                self._place.room(request, *span)
                 self._under_way[request] = span
                 self._news.watch(request)
                 yield Start(request)
             if not self._under_way:
                 return
             done = yield from self._news.one_done()
-            if not (yield from self._take(done, digest)):
+            if not (yield from self._take(done)):
                 yield from self._alone()
                 return
 
-    def _take(self, request: Request, digest: str | None) -> Plan[bool]:
+    def _take(self, request: Request) -> Plan[bool]:
         """Account for what has come; False when this server serves no parts."""
         at, length = self._under_way.pop(request)
+        is_first = request is self._source.first
         if request.error is not None:
             if not self._proven and ignores_ranges(request):
                 return False
-            if at > 0 and (yield from self._source.may_go_on(request)):
+            if not is_first and (yield from self._source.may_go_on(request)):
                 self._spans = chain([(at, length)], self._spans)
                 return True
             try:
                 request.raise_if_failed()
             except BaseError as error:
                 raise (yield from self._source.explained(error)) from None
-        if at > 0:
+        if is_first:
+            self._first_done = True
+        else:
             self._source.check(request)
             self._proven = True
-        else:
-            self._first_done = True
+        digest = self._source.digest or (None if is_first else self._source.kept)
         if digest is not None:
             self._sums[at] = (request.digest, length)
         if self._proven and self._first_done:
             self._source.first.cancel()
         if self._record is not None:
-            yield from self._record.done(at, request.digest if digest is not None else None)
+            yield from self._record.done(at, length, request.digest if digest is not None else None)
+        if self._in_order is not None:
+            self._in_order.has(at, length)
+            yield from self._in_order.go_on(self._part)
         return True
 
     def _alone(self) -> Plan[None]:
@@ -333,7 +367,8 @@ class Filling:
         self._under_way.clear()
         self._news.clear()
         self._sums.clear()
+        self._in_order = None
         if self._record is not None:
             self._record.alone()
-        self._room(first, done, self._source.size - done)
+        self._place.room(first, done, self._source.size - done)
         yield Until(first)

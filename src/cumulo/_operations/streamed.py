@@ -13,6 +13,7 @@ from cumulo._drivers.effects import END, News, Plan, Receive, Start, Until
 from cumulo._native import Bytes, Chunk, Request, new_bytes, new_chunk
 from cumulo.exceptions import BaseError
 
+from .in_order import Digest, InMemory
 from .parts import Filling, Source, ignores_ranges
 
 _MOST_PIECES = 64
@@ -44,11 +45,7 @@ class PartsBody:
 
     def collect(self) -> Plan[Bytes]:
         content = new_bytes(self._source.size)
-
-        def room(request: Request, start: int, length: int) -> None:
-            request.feed_into(content, start, length)
-
-        yield from Filling(self._source, room, self._part, self._most).run(fed=False)
+        yield from Filling(self._source, InMemory(content), self._part, self._most).run(fed=False)
         return content
 
     def next_chunk(self, chunk_bytes: int) -> Plan[Any]:
@@ -98,6 +95,8 @@ class PartsStream:
         self._taken = 0
         self._digest: str | None = None
         self._sums: list[tuple[int, int]] = []
+        self._whole: Digest | None = None
+        """Of what has been handed out; where the sums of parts don't make the one that the server sent."""
         self._proven = False
         self._alone = False
 
@@ -123,13 +122,18 @@ class PartsStream:
         filled = self._chunks.popleft()
         self._taken = filled.end
         yield from self._finish_parts()
-        return filled.chunk.take()
+        content = filled.chunk.take()
+        if self._whole is not None:
+            yield from self._whole.add(content)
+        return content
 
     # -- room
 
     def _open(self) -> None:
         length = min(self._part, self._source.size)
         self._digest = self._source.digest
+        whole = self._source.whole_digest
+        self._whole = Digest(whole) if whole is not None else None
         part = _Part(self._source.first, 0, length)
         self._feed(part, self._chunks_for(length, must=True))
         self._running.watch(part.request, pieces=part.pieces)
@@ -274,6 +278,7 @@ class PartsStream:
         self._running.watch(first.request)
         self._parts = deque([first])
         self._alone = True
+        self._whole = None
         self._next = first.end
         self._chunks = deque(filling for filling in self._chunks if filling.start < first.end)
         for filling in self._chunks:
@@ -295,4 +300,6 @@ class PartsStream:
         elif self._digest is not None:
             self._source.verify(self._digest, self._sums)
             self._digest = None
+        elif self._whole is not None:
+            self._source.compare(self._whole.value())
         first.cancel()

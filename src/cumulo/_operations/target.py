@@ -8,6 +8,7 @@ nothing behind. Whoever gives `fileno` to requests has ended them before that. W
 
 from __future__ import annotations
 
+import binascii
 import errno
 import fcntl
 import os
@@ -136,6 +137,20 @@ class FileTarget:
                 break
             done += copied
         return done
+
+    def read(self, start: int, length: int) -> bytes:
+        """What has been written there so far."""
+        with self._guarded():
+            return os.pread(self._file, length, start)
+
+    def sum(self, algorithm: str, start: int, length: int) -> int:
+        """A CRC of what has been written there so far; a wrong one where the file ends before."""
+        with self._guarded():
+            try:
+                made = _native.checksum(algorithm, None, (self, start, length))
+            except EOFError:
+                return -1
+        return int.from_bytes(binascii.a2b_base64(made), "big")
 
     def status(self) -> os.stat_result:
         """Of what has been written so far."""

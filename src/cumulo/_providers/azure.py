@@ -201,6 +201,10 @@ class AzureProvider:
         headers = [("x-ms-delete-snapshots", "include")] if version is None else []
         return self._request("delete", "DELETE", path, _version(version), headers=headers)
 
+    def delete_leftover(self, path: str, etag: str) -> Request:
+        """Unless it has become something else meanwhile, or has snapshots."""
+        return self._request("copy", "DELETE", path, headers=[("If-Match", etag)], clean_up=True)
+
     def list_versions(self, prefix: str, token: str | None) -> Request:
         query = "restype=container&comp=list&include=versions"
         query += "&prefix=" + quote(prefix, safe="") if prefix else ""

@@ -43,8 +43,8 @@ class Reads(Plans):
         parallel: pinned by its ETag, in order for a stream, each straight to its place otherwise. A server that gives
         no strong ETag or serves no ranges is read by the one request.
 
-        A checksum of the whole that the server sends is verified. Parts can show a CRC of it (CRC64NVME, CRC32C,
-        CRC32), but no SHA-256, SHA-1 or MD5: those are verified where there is one request.
+        A checksum of the whole that the server sends is verified: CRC64NVME, CRC32C, CRC32, SHA-256, SHA-1 or MD5,
+        the first of these that there is.
 
         Args:
             path: the object.
@@ -92,7 +92,7 @@ class Reads(Plans):
         After an error or a cancel the buffer's content is undefined, but nothing is written to it any more.
 
         Raises:
-            TypeError: `buffer` is no buffer, or read-only.
+            TypeError: `buffer` is no buffer, read-only, or holds references to Python objects; a tensor elsewhere.
             ValueError: it is not contiguous, or the object is larger.
             NotFoundError, ObjectChangedError, PreconditionError, NotModifiedError: as for `get`.
         """
