@@ -152,10 +152,11 @@ class News(Mailbox):
         Raises what a call beside them has raised.
         """
         while self.notes:
-            request = self.notes.popleft()
-            if isinstance(request, tuple):
-                self._call_ended(*request)
+            note: Any = self.notes.popleft()
+            if type(note) is tuple:
+                self._call_ended(note[2])
                 continue
+            request: Request = note
             pieces = self.watched.get(request)
             if pieces is None:
                 continue
@@ -165,7 +166,7 @@ class News(Mailbox):
                 return request
         return None
 
-    def _call_ended(self, _key: None, _outcome: Any, error: BaseException | None) -> None:
+    def _call_ended(self, error: BaseException | None) -> None:
         self.beside -= 1
         if error is not None:
             raise error
