@@ -16,19 +16,28 @@ LOOK_EVERY_S = 0.005
 
 
 @contextlib.contextmanager
-def ctrl_c_when(condition: Callable[[], object], *, again_after_s: float | None = None) -> Iterator[None]:
+def ctrl_c_when(
+    condition: Callable[[], object], *, again_after_s: float | None = None
+) -> Iterator[Callable[[threading.Event], None]]:
     """What runs in here has to end with KeyboardInterrupt: Ctrl-C is pressed once the condition holds.
 
     And once more so many seconds later, if asked for. Python runs the signal's handler between any two instructions of
     the main thread, also of a callback of the garbage collector (hypothesis has one) or of a finalizer, where whatever
     is raised is lost. So no garbage is collected meanwhile. A press that comes too late does nothing.
-    """
-    over = threading.Event()
 
-    def press() -> None:
+    Gives a function that presses at once, unless it has been pressed already; it sets the event if it does.
+    """
+    over, once = threading.Event(), threading.Lock()
+
+    def press(event: threading.Event) -> None:
+        if once.acquire(blocking=False):
+            event.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def watch() -> None:
         while not over.wait(LOOK_EVERY_S):
             if condition():
-                os.kill(os.getpid(), signal.SIGINT)
+                press(threading.Event())
                 if again_after_s is not None and not over.wait(again_after_s):
                     os.kill(os.getpid(), signal.SIGINT)
                 return
@@ -37,15 +46,15 @@ def ctrl_c_when(condition: Callable[[], object], *, again_after_s: float | None 
         if not over.is_set():
             signal.default_int_handler(number, frame)
 
-    presser = threading.Thread(target=press, name="ctrl-c", daemon=True)
+    watcher = threading.Thread(target=watch, name="ctrl-c", daemon=True)
     with _no_collecting(), _handling(signal.SIGINT, on_signal):
         try:
             with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - all of it may be where it is raised
-                presser.start()
-                yield
+                watcher.start()
+                yield press
         finally:
             over.set()
-            presser.join()
+            watcher.join()
 
 
 @contextlib.contextmanager
