@@ -2,7 +2,7 @@
 #
 #   build   the extension, incrementally, into src/cumulo; .venv imports the package from there
 #   demo    a real S3 server on loopback, real COGs, what moved and how fast
-#   test    the test suite                      (PYTEST="-k queue -x" passes options)
+#   test    the test suite                      (PYTEST="-k queue -x" passes options; "-n 0" for one process)
 #   lint    ruff, pyright, mypy, cython-lint, and the engine with warnings as errors
 #   bench   cumulo against its peers            (BENCH="--help" passes options)
 #   debug   assertions and counters in build/debug; the engine's C tests under sanitizers; the suite on that build
@@ -80,7 +80,8 @@ demo: build $(STAMPS)/group-demo
 	$(BIN)/python -m demo
 
 test: build $(STAMPS)/group-test
-	$(BIN)/python -m pytest $(PYTEST)
+	@# Much of the suite waits: two processes, each with servers of its own. A file's tests stay together.
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: $(STAMPS)/group-lint $(STAMPS)/group-test $(STAMPS)/package lint-engine
 	$(BIN)/ruff check .

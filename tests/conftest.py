@@ -41,6 +41,7 @@ hypothesis.settings.load_profile("cumulo")
 def pytest_configure(config: pytest.Config) -> None:
     """Make the servers' own mark known."""
     config.addinivalue_line("markers", "needs(*features): not on real servers that lack one of them")
+    gc.disable()  # until all is imported and collected: it would go through all of that dozens of times
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -51,6 +52,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that take a real server."""
     mark_server_tests(items)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but not among what is there by now: it lives to the end, and is most of the heap."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ cdef class Request:
     cdef cml_buffer *target     # a body of known size, not yet handed out
     cdef Py_ssize_t target_size
     cdef Py_buffer source
-    cdef bint has_source, is_range, is_bulk, submitted, ended
+    cdef bint has_source, is_range, is_bulk, ended
+    cdef readonly bint submitted
     cdef tuple seen             # the response, once read
     cdef list into              # whose memory the body goes to
     cdef object keep            # what must live as long: a file, pieces of a stream

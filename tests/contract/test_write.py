@@ -21,15 +21,18 @@ def _pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def _sources(tmp_path: Path, data: bytes) -> dict[str, Callable[[], Any]]:
-    file = tmp_path / "source.bin"
-    file.write_bytes(data)
+    def file() -> Path:
+        path = tmp_path / "source.bin"
+        path.write_bytes(data)
+        return path
+
     return {
         "bytes": lambda: data,
         "bytearray": lambda: bytearray(data),
         "memoryview": lambda: memoryview(data),
-        "path": lambda: file,
-        "file": lambda: file.open("rb"),
-        "raw file": lambda: file.open("rb", buffering=0),
+        "path": file,
+        "file": lambda: file().open("rb"),
+        "raw file": lambda: file().open("rb", buffering=0),
         "bytesio": lambda: io.BytesIO(data),
         "iterator": lambda: _pieces(data, 70_000),
         "list": lambda: list(_pieces(data, 3 * MIB)) or [b""],

@@ -24,9 +24,9 @@ MEMORY_MIB = 16
 PART = MIB // 2
 SIZE = 5 * MIB
 """More than is fetched before anybody asks: ten parts."""
-OBJECTS = 300
+OBJECTS = 100
 PIPES = 12
-UPLOAD_PARTS = 8
+UPLOAD_PARTS = 5
 
 
 class Sync:

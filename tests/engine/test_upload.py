@@ -101,7 +101,8 @@ def test_refused_before_it_was_sent(fault_server: FaultServer, client: native.Cl
     fault_server.script(PATH, refusal)
     began = time.monotonic()
     error = error_of(lambda: put(client, LARGE))
-    assert (error.error, error.status, error.attempts) == ("status", 413, 1)
+    assert (error.error, error.status) == ("status", 413)
+    assert error.attempts == 1 or after == "rst"  # the write may meet the reset before the answer is read
     assert error.body == body
     assert time.monotonic() - began < 10
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable
 from typing import Any
 
 from cumulo.store import S3Store
@@ -82,19 +78,3 @@ def copied() -> Response:
     """The answer to a copy."""
     fields = "<LastModified>2024-01-02T03:04:05.000Z</LastModified><ETag>&quot;abc&quot;</ETag>"
     return Response.xml(f"{XML_HEAD}<CopyObjectResult>{fields}</CopyObjectResult>")
-
-
-def interrupt_when(condition: Callable[[], object]) -> threading.Thread:
-    """Send this process Ctrl-C once the condition holds (from a thread that is started)."""
-
-    def wait() -> None:
-        gone = threading.Event()
-        for _ in range(2000):
-            if condition():
-                os.kill(os.getpid(), signal.SIGINT)
-                return
-            gone.wait(0.005)
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from cumulo.store import S3Store
+from tests.ctrl_c import ctrl_c_when
 from tests.servers import S3Server
 
-from .support import MIB, interrupt_when, server_store
+from .support import MIB, server_store
 
 PIECE = bytes(MIB)
 ERRORS = [LookupError, GeneratorExit, KeyboardInterrupt, SystemExit, asyncio.CancelledError]
@@ -133,10 +134,8 @@ def test_a_cancelled_future(server: S3Server) -> None:
 def test_ctrl_c(server: S3Server) -> None:
     bucket = server.new_bucket()
     store, pieces = server_store(server, bucket=bucket), Pieces(None)
-    thread = interrupt_when(pieces.waits.is_set)
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_when(pieces.waits.is_set):
         store.put("key", pieces.here())
-    thread.join()
     _comes_to_nothing(server, bucket)
     assert pieces.ended
 

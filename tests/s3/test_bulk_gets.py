@@ -26,12 +26,13 @@ from cumulo.exceptions import (
     ThrottledError,
 )
 from cumulo.store import S3Store
+from tests.ctrl_c import ctrl_c_when
 from tests.faults import Cut, FaultServer, Faulty, Flip, Object, Response, Stall, Step, Trickle
 from tests.faults.checksums import checksum_header
 from tests.servers import S3Server
 
 from .bulk import bulk_of, fetch, in_background, run
-from .support import MIB, NO_RETRY, PATH, fault_store, interrupt_when, server_store
+from .support import MIB, NO_RETRY, PATH, fault_store, server_store
 
 DATA = os.urandom(12 * MIB + 321)
 WAYS = ("sync", "asyncio", "futures")
@@ -231,10 +232,8 @@ def test_a_cancelled_future(fault_server: FaultServer, crt: S3Store) -> None:
 def test_ctrl_c(fault_server: FaultServer, crt: S3Store) -> None:
     content = Object(DATA)
     fault_server.script(PATH, [content, _stuck(content)])
-    thread = interrupt_when(lambda: fault_server.stalled)
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_when(lambda: fault_server.stalled):
         sync.run(fetch(crt, content.current_etag, len(DATA)))
-    thread.join()
     fault_server.wait_for(lambda: fault_server.connections.closed_by_peer)
 
 

@@ -20,11 +20,12 @@ from cumulo.exceptions import (
     ThrottledError,
 )
 from cumulo.store import S3Store
+from tests.ctrl_c import ctrl_c_when
 from tests.faults import FaultServer, Object, Request, Response, Step, Upload
 from tests.faults.checksums import checksum_header
 from tests.servers import S3Server
 
-from .support import MIB, NO_RETRY, PATH, fault_store, interrupt_when, server_store, with_query
+from .support import MIB, NO_RETRY, PATH, fault_store, server_store, with_query
 
 DATA = os.urandom(12 * MIB + 321)
 CLIENTS = ("crt", "engine")
@@ -228,10 +229,8 @@ def test_a_cancelled_future(fault_server: FaultServer, store: S3Store) -> None:
 def test_ctrl_c(fault_server: FaultServer, store: S3Store) -> None:
     upload = Upload()
     fault_server.script(PATH, _stuck(upload))
-    thread = interrupt_when(lambda: fault_server.stalled)
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_when(lambda: fault_server.stalled):
         store.put("key", DATA)
-    thread.join()
     fault_server.wait_for(lambda: upload.aborted)
 
 

@@ -13,9 +13,10 @@ import pytest
 
 from cumulo.exceptions import BaseError
 from cumulo.store import S3Store
+from tests.ctrl_c import ctrl_c_when
 from tests.faults import FaultServer, Object, Request, Response, Trickle
 
-from .support import MIB, PATH, interrupt_when
+from .support import MIB, PATH
 
 DATA = os.urandom(6 * MIB)
 SLOW = Trickle(4096, 0.001)
@@ -65,13 +66,14 @@ VERBS: dict[str, Callable[[Any, bytearray], Any]] = {
 def test_nothing_is_written_after_ctrl_c(fault_server: FaultServer, faulty: S3Store, verb: str) -> None:
     fault_server.script(PATH, _slow(Object(DATA)))
     target = bytearray(len(DATA))
-    thread = interrupt_when(lambda: any(target[::1009]))
-    with pytest.raises(KeyboardInterrupt):
-        VERBS[verb](faulty, target)
-    after = bytes(target)
+    after = b""
+    with ctrl_c_when(lambda: any(target[::1009])):
+        try:
+            VERBS[verb](faulty, target)
+        finally:
+            after = bytes(target)
     target += b"free"
     del target[len(after) :]
-    thread.join()
     time.sleep(0.3)
     assert any(after)
     assert target == after

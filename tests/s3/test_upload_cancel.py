@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -17,9 +16,10 @@ import uvloop
 
 from cumulo._drivers import sync
 from cumulo.store import MemoryStore, S3Store
+from tests.ctrl_c import ctrl_c_when
 from tests.faults import FaultServer, Faulty, Object, Response, Stall, Upload
 
-from .support import MIB, PATH, fault_store, interrupt_when, with_query
+from .support import MIB, PATH, fault_store, with_query
 
 DATA = bytes(12 * MIB)
 
@@ -108,12 +108,10 @@ def test_a_cancelled_future(fault_server: FaultServer, faulty: S3Store, upload: 
 
 @verbs
 def test_ctrl_c(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str) -> None:
-    thread = interrupt_when(lambda: fault_server.stalled)
     releasing = threading.Timer(0.3, fault_server.release)
     releasing.start()
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_when(lambda: fault_server.stalled):
         VERBS[verb](faulty, "")
-    thread.join()
     releasing.join()
     assert upload.aborted, "before the call has ended"
     _assert_taken_back(fault_server, upload)
@@ -151,16 +149,8 @@ def test_ctrl_c_and_a_server_that_does_not_answer(
     fault_server: FaultServer, faulty: S3Store, upload: Upload, again: bool
 ) -> None:
     """It ends nonetheless; what the server has made can't be known."""
-    first = interrupt_when(lambda: fault_server.stalled)
-    second = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
-    if again:
-        first.join()
-        second.start()
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_when(lambda: fault_server.stalled, again_after_s=0.3 if again else None):
         faulty.put("key", DATA)
-    first.join()
-    if again:
-        second.join()
     fault_server.wait_for(lambda: fault_server.connections.closed_by_peer)
     assert not with_query(fault_server, "uploadId")
 

@@ -14,9 +14,10 @@ import pytest
 
 from cumulo.exceptions import PermissionDeniedError
 from cumulo.store import LocalStore, MemoryStore, S3Store
+from tests.ctrl_c import ctrl_c_when
 from tests.faults import FaultServer, Faulty, Request, Response, Stall, Upload
 
-from .support import MIB, PATH, interrupt_when
+from .support import MIB, PATH
 
 PART = 5 * MIB
 
@@ -242,10 +243,8 @@ def test_ctrl_c_in_the_generator(fault_server: FaultServer, faulty: S3Store) -> 
             pass
 
     source = Source(12, wait)
-    thread = interrupt_when(inside.is_set)
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_when(inside.is_set):
         faulty.put("key", source.sync())
-    thread.join()
     assert [type(error) for error in source.ended] == [KeyboardInterrupt]
     assert upload.aborted
 
@@ -258,9 +257,7 @@ def test_ctrl_c_while_a_part_is_sent_closes_the_generator(fault_server: FaultSer
         return Response.never()
 
     fault_server.script(PATH + "?partNumber", never, method="PUT")
-    thread = interrupt_when(lambda: fault_server.stalled == 2)
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_when(lambda: fault_server.stalled == 2):
         faulty.put("key", source.sync(), max_concurrency=2)
-    thread.join()
     assert [type(error) for error in source.ended] == [GeneratorExit]
     assert upload.aborted

@@ -7,7 +7,9 @@ supervise.py for what happens when the test run dies instead of ending.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -24,6 +26,7 @@ START_S = 60.0
 POLL_S = 0.02
 KILL_S = 10.0
 TAIL_LINES = 30
+PORTS = range(10_000, 32_000)
 
 
 class ServerError(RuntimeError):
@@ -102,12 +105,21 @@ def clean_environment() -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free on loopback a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Ports that were free on loopback a moment ago, all different.
+
+    Below those that systems give to connections and to whoever asks for any port: until the server listens on it,
+    nobody else is given it. Chosen at random, as other test runs of this machine choose theirs.
+    """
+    return list(itertools.islice(filter(_is_free, random.Random().sample(PORTS, len(PORTS))), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def accepts(port: int) -> bool:

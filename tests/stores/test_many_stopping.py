@@ -15,8 +15,9 @@ import pytest
 import cumulo.runtime
 from cumulo.exceptions import NotFoundError, PermissionDeniedError
 from cumulo.store import S3Store
+from tests.ctrl_c import ctrl_c_when
 from tests.faults import Delay, FaultServer, Faulty, Object, Response, Upload
-from tests.s3.support import MIB, interrupt_when, with_query
+from tests.s3.support import MIB, with_query
 
 from .many import closed, store_of
 
@@ -89,10 +90,8 @@ def test_the_first_error_stops_the_others(fault_server: FaultServer, store: S3St
 
 def test_ctrl_c(fault_server: FaultServer, store: S3Store) -> None:
     stream = store.get_many(f"stalls/{number}" for number in range(5))
-    thread = interrupt_when(lambda: fault_server.stalled == 5)
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_when(lambda: fault_server.stalled == 5):
         next(stream)
-    thread.join()
     fault_server.wait_for(lambda: closed(fault_server))
     assert list(stream) == []
 

@@ -22,7 +22,7 @@ END: Final = _End()
 
 
 class Start:
-    """Submit, don't wait."""
+    """Submit, don't wait. Belongs into the `try` that cancels it: Ctrl-C may come right after the submission."""
 
     __slots__ = ("request",)
 

@@ -44,6 +44,8 @@ def _drive(plan: Plan[T], error: BaseException | None) -> T:
                 effect = plan.send(outcome)
     except StopIteration as stop:
         return stop.value
+    finally:
+        del error  # its traceback has this frame: no cycle
 
 
 def _perform(effect: Any) -> Any:
@@ -77,12 +79,12 @@ def _perform_request(effect: Any) -> Request:
 
 
 def _perform_unbroken(request: Request) -> Request:
-    request.submit(thread_queue())
     try:
+        request.submit(thread_queue())
         _wait_for_end(request)
     except BaseException:
         try:
-            _wait_for_end(request, _AFTER_CTRL_C_S)
+            _wait_for_end(request, _AFTER_CTRL_C_S if request.submitted else 0)
         finally:
             request.cancel()
         raise

@@ -32,8 +32,8 @@ def perform(bulk: S3Bulk, request: Request) -> Plan[Request]:
     """Carry out a job. When this raises, nothing of it goes on."""
     if not bulk.is_ready:
         yield Call(bulk.prepare)
-    yield Start(request)
     try:
+        yield Start(request)
         yield Until(request)
     except BaseException as error:
         yield from _stop(request, error)
@@ -43,7 +43,7 @@ def perform(bulk: S3Bulk, request: Request) -> Plan[Request]:
 
 def _stop(request: Request, why: BaseException) -> Plan[None]:
     request.cancel()
-    if isinstance(why, GeneratorExit):  # the call was dropped: nobody runs another effect
+    if not request.submitted or isinstance(why, GeneratorExit):  # the call was dropped: nobody runs another effect
         return
     with suppress(BaseError):  # its end, once what had begun at the server is taken back
         yield Until(request)
@@ -59,8 +59,8 @@ def upload(bulk: S3Bulk, path: str, source: Source, plan: PutPlan, *, part_bytes
     if not bulk.is_ready:
         yield Call(bulk.prepare)
     request = bulk.put(path, plan, None, part_bytes=part_bytes, most=most)
-    yield Start(request)
     try:
+        yield Start(request)
         yield from _write_all(request, source, part_bytes)
         yield Until(request)
     except BaseException as error:

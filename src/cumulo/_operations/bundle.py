@@ -394,8 +394,9 @@ def _abandoned(child: _Child) -> Plan[None] | None:
 
 
 def _ended(plan: Plan[Any], waiting: Unbroken) -> Generator[Any, Any, None]:
-    with suppress(Exception):
-        yield Until(waiting.request)
+    if waiting.request.submitted:
+        with suppress(Exception):
+            yield Until(waiting.request)
     with suppress(BaseException):
         yield from _resumed(plan, plan.throw(_Abandoned()))
 

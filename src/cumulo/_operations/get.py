@@ -117,13 +117,13 @@ def get_response(
     request.mark_digest(part_bytes)
     if at_once:
         request.expect_whole()
-    yield Start(request)
     try:
+        yield Start(request)
         yield Until(request, headers=True)
         if unsized is not None and request.response[2:] == (None, None):
             return (yield from unsized(provider, path, request, wanted)), request
         return _result_of(provider, path, request, wanted, part_bytes, most), request
-    except BaseException:  # headers that make no sense too: nobody will read the body
+    except BaseException:  # Ctrl-C too, and headers that make no sense: nobody will read the body
         request.cancel()
         raise
 

@@ -268,8 +268,8 @@ class Filling:
     def _in_one(self, request: Request) -> Plan[Request]:
         """From a server that serves no parts."""
         self._place.room(request, 0, self._source.size)
-        yield Start(request)
         try:
+            yield Start(request)
             yield Until(request)
         finally:
             request.cancel()

@@ -90,8 +90,8 @@ def _by_first_byte(provider: HTTPProvider, path: str, wanted: Wanted) -> Plan[tu
     for asked in (("bounded", 0, 1), None):  # an empty object has no first byte
         wanted.range = asked
         request = provider.get(path, wanted)
-        yield Start(request)
         try:
+            yield Start(request)
             yield Until(request, headers=True)
             return provider.meta(path, request), provider.attributes(request)
         except RangeNotSatisfiableError:

@@ -24,8 +24,9 @@ from cumulo.exceptions import (
     PreconditionError,
 )
 from cumulo.store import LocalStore, MemoryStore, S3Store
+from tests.ctrl_c import ctrl_c_when
 from tests.faults import FaultServer, Faulty, Request, Response, Stall, Upload
-from tests.s3.support import MIB, PATH, interrupt_when, server_store, with_query
+from tests.s3.support import MIB, PATH, server_store, with_query
 from tests.servers import S3Server
 
 from .support import DATA, PART, PARTS, assert_whole, broken_off, parts_sent, state_of, token_of
@@ -131,10 +132,8 @@ def _cancel_future(store: S3Store, source: Path, stalled: Callable[[], object]) 
 
 
 def _interrupt(store: S3Store, source: Path, stalled: Callable[[], object]) -> None:
-    thread = interrupt_when(stalled)
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_when(stalled):
         store.put("key", source, resume=True)
-    thread.join()
 
 
 @pytest.mark.parametrize("end", [_cancel_task, _cancel_future, _interrupt])
