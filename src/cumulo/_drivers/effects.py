@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from cumulo._native import Queue, Request
@@ -153,8 +153,9 @@ class News(Mailbox):
         """
         while self.notes:
             note: Any = self.notes.popleft()
-            if type(note) is tuple:
-                self._call_ended(note[2])
+            if isinstance(note, tuple):
+                _, _, error = cast("tuple[Any, Any, BaseException | None]", note)
+                self._call_ended(error)
                 continue
             request: Request = note
             pieces = self.watched.get(request)
