@@ -24,8 +24,9 @@ cdef class Request:
     cdef cml_buffer *target     # a body of known size, not yet handed out
     cdef Py_ssize_t target_size
     cdef Py_buffer source
-    cdef bint has_source, is_range, is_bulk, ended
+    cdef bint has_source, is_range, is_bulk
     cdef readonly bint submitted
+    cdef readonly bint ended    # and its end has been heard of
     cdef tuple seen             # the response, once read
     cdef list into              # whose memory the body goes to
     cdef object keep            # what must live as long: a file, pieces of a stream
@@ -143,13 +144,15 @@ cdef class Request:
         _pinned.add(self)
         return True
 
-    cpdef retarget(self, Queue queue):
-        """News goes to another queue from now on. Look at the progress once more after this."""
+    cpdef bint retarget(self, Queue queue) except -1:
+        """News goes to another queue from now on. True if it went to another before: look at the progress once more."""
         queue = _read_queue(queue)
-        if self.queue is not queue and not self.ended:
-            self.queue = queue
-            if not cml_request_retarget(self.c, queue.c):
-                self.end()
+        if self.queue is queue or self.ended:
+            return False
+        self.queue = queue
+        if not cml_request_retarget(self.c, queue.c):
+            self.end()
+        return True
 
     cdef orphan(self):
         # Its queue was abandoned, and so was who waits. Who reads the result nonetheless, in another context, points it

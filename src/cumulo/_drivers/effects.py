@@ -142,9 +142,15 @@ class News(Mailbox):
             return
         self.queue = queue
         for request in self.watched:
-            request.retarget(queue)
+            moved = request.retarget(queue)
             request.waiter = self.put  # which it has lost where the queue before has no reader any more
-            self.notes.append(request)
+            if moved or request.ended or self.watched[request]:  # else what it has to say still comes here
+                self.notes.append(request)
+
+    def _is_done(self, request: Request) -> bool:
+        pieces = self.watched[request]
+        _, finished, pieces_done, _, _ = request.progress
+        return bool(finished or 0 < pieces <= pieces_done)
 
     def next_done(self) -> Request | None:
         """One of those that have left a note and are done, failed or not; it is watched no more.
@@ -158,11 +164,7 @@ class News(Mailbox):
                 self._call_ended(error)
                 continue
             request: Request = note
-            pieces = self.watched.get(request)
-            if pieces is None:
-                continue
-            _, finished, pieces_done, _, _ = request.progress
-            if finished or 0 < pieces <= pieces_done:
+            if request in self.watched and self._is_done(request):
                 self.forget(request)
                 return request
         return None
