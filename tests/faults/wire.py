@@ -410,6 +410,8 @@ def _positioned(response: Response) -> list[Stall | Cut]:
 
 
 def _reset_on_close(sock: socket.socket, how: Ending) -> None:
+    if sock.fileno() < 0:  # it has ended by itself, a moment ago
+        return
     if how == "rst":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     elif how == "truncate":
