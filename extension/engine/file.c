@@ -18,7 +18,7 @@
 #define BUFFERS 3 /* one being filled, one being written, one to go on with. Measured: docs/design/files.md */
 #define BUFFER_BYTES ((size_t)1 << 20)
 #define PIPED_BYTES ((size_t)768 << 10) /* what a pipe of 1 MiB is sure to hold of segments of 64 KiB, on loopback */
-#define LEAST_PIPED_BYTES ((size_t)64 << 10)
+#define LEAST_PIPED_BYTES ((size_t)256 << 10) /* fewer, since packets are small, cost more than to copy them */
 #define STEP_BYTES ((size_t)256 << 10) /* of a write: what a revoke may have to wait for */
 
 #define SPANS CML_PIECES
@@ -50,8 +50,8 @@ struct cml_file {
     uint32_t first, sealed; /* from the first on, so many wait to be written; the next is being filled */
     bool queued, writing;
     bool ending; /* the end has come, but for what has to be written */
-    bool copies; /* there is no pipe to be had */
-    size_t slot_bytes; /* how much each may hold: less where a pipe was full before that, as small packets make it */
+    bool copies; /* there is no pipe to be had, or it is of no use */
+    size_t slot_bytes; /* how much each may hold: less where a pipe was full before that, as packets make it */
     int os_error;
 };
 
@@ -61,6 +61,11 @@ static struct s_slot *s_filling(struct cml_file *file) {
 
 static bool s_stopped(const struct cml_request *request) {
     return request->revoked || request->file->os_error != 0;
+}
+
+/* The first error is the one that is told; 0 is none. */
+static void s_failed(struct cml_file *file, int error) {
+    file->os_error = file->os_error != 0 ? file->os_error : error;
 }
 
 static void s_post_room(struct cml_request *request) {
@@ -85,7 +90,7 @@ static void s_queue(struct cml_file *file) {
     int error = cml_disk_post(&file->job);
     if (error != 0) {
         file->queued = false;
-        file->os_error = error;
+        s_failed(file, error);
         cml_request_release(file->request); /* not the last: who is here has one */
     }
 }
@@ -105,9 +110,10 @@ static size_t s_room_in(const struct cml_file *file, const struct s_slot *slot) 
 }
 
 static void s_drop_pipe(struct s_slot *slot) {
-    cml_pipe_free(slot->pipe);
-    slot->pipe = NULL;
+    struct cml_pipe *pipe = slot->pipe;
+    slot->pipe = NULL; /* first: at any moment the process may fork, and the child frees what it finds */
     slot->in_pipe = 0;
+    cml_pipe_free(pipe);
 }
 
 static bool s_have_pipe(struct cml_file *file, struct s_slot *slot) {
@@ -124,7 +130,7 @@ static bool s_have_pipe(struct cml_file *file, struct s_slot *slot) {
 static bool s_have_buffer(struct cml_file *file, struct s_slot *slot) {
     if (slot->buffer == NULL) {
         slot->buffer = cml_buffer_new(BUFFER_BYTES);
-        file->os_error = slot->buffer == NULL ? ENOMEM : 0;
+        s_failed(file, slot->buffer == NULL ? ENOMEM : 0);
     }
     return slot->buffer != NULL;
 }
@@ -175,8 +181,11 @@ bool cml_file_pipe_is_full(struct cml_request *request) {
     if (slot == NULL || slot->filled == 0) { /* nothing in it: so it is not full */
         return false;
     }
-    size_t held = slot->filled > LEAST_PIPED_BYTES ? slot->filled : LEAST_PIPED_BYTES;
-    file->slot_bytes = held < file->slot_bytes ? held : file->slot_bytes;
+    if (slot->filled < LEAST_PIPED_BYTES) {
+        file->copies = true;
+    } else if (slot->filled < file->slot_bytes) {
+        file->slot_bytes = slot->filled;
+    }
     s_seal(file);
     return true;
 }
@@ -290,7 +299,7 @@ static bool s_may_end(const struct cml_request *request) {
 static void s_free_slots(struct cml_file *file) {
     for (uint32_t i = 0; i < BUFFERS; ++i) {
         cml_buffer_release(file->slots[i].buffer);
-        cml_pipe_free(file->slots[i].pipe);
+        s_drop_pipe(&file->slots[i]);
         file->slots[i] = (struct s_slot){.buffer = NULL};
     }
     file->first = file->sealed = 0;
@@ -362,7 +371,7 @@ static void s_write_first(struct cml_request *request) {
     int os_error = s_write(request, &slot, &written);
     pthread_mutex_lock(&request->lock);
     file->writing = false;
-    file->os_error = os_error;
+    s_failed(file, os_error);
     file->slots[file->first].in_pipe -= slot.piped ? written : 0;
     s_empty(&file->slots[file->first]);
     request->pieces_done += file->slots[file->first].ends_span && os_error == 0; /* no longer, after a restart */
@@ -476,10 +485,15 @@ void cml_file_wait_quiet(struct cml_request *request) {
     }
 }
 
+/* What is in a pipe is the parent's to write: an end that stayed open here would keep it in memory when that is done. */
 void cml_file_after_fork_in_child(struct cml_request *request) {
-    if (request->file != NULL) {
-        pthread_cond_init(&request->file->quiet, NULL);
-        request->file->writing = request->file->queued = false;
+    struct cml_file *file = request->file;
+    if (file != NULL) {
+        pthread_cond_init(&file->quiet, NULL);
+        file->writing = file->queued = false;
+        for (uint32_t i = 0; i < BUFFERS; ++i) {
+            s_drop_pipe(&file->slots[i]);
+        }
     }
 }
 

@@ -299,7 +299,7 @@ struct cml_request {
     uint8_t *spill;
     size_t spill_len, spill_cap;
     struct cml_file *file; /* where the body goes instead of into pieces; NULL for most */
-    bool unseen; /* nobody has to look at the body's bytes on their way: for no checksum, and not to decrypt them */
+    bool unseen; /* nobody has to look at the body's bytes on their way: to sum them up, decrypt them or find their end */
     struct cml_note *note; /* on `queue`, not yet drained; NULL when there is none */
     bool revoked;
     bool headers_ready, finished;

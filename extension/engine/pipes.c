@@ -7,10 +7,10 @@
 #    include <pthread.h>
 #    include <stdlib.h>
 #    include <sys/mman.h>
+#    include <sys/resource.h>
 #    include <unistd.h>
 
 #    define COPY_BYTES ((size_t)64 << 10) /* at a time, to a file that takes nothing from a pipe */
-#    define LEAST_BYTES (64 << 10)        /* a smaller pipe costs more system calls than it spares copies */
 
 struct cml_pipe {
     int read, write;
@@ -18,6 +18,17 @@ struct cml_pipe {
 };
 
 static atomic_int s_count; /* in a forked child with those of its parent's requests, until it lets go of them */
+
+/* Others can't do without: connections, and the program's own files. */
+static bool s_is_scarce(int descriptor) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) != 0 || (rlim_t)descriptor >= limit.rlim_cur / 2;
+}
+
+/* Refused beyond a limit for all of a user's pipes. A smaller one costs more system calls than it spares copies. */
+static bool s_enlarge(int end) {
+    return fcntl(end, F_SETPIPE_SZ, (int)CML_PIPE_BYTES) >= (int)CML_PIPE_BYTES;
+}
 
 struct cml_pipe *cml_pipe_new(void) {
     struct cml_pipe *pipe = cml_pipe_nowhere() != NULL ? calloc(1, sizeof(*pipe)) : NULL;
@@ -32,9 +43,7 @@ struct cml_pipe *cml_pipe_new(void) {
     }
     pipe->read = ends[0];
     pipe->write = ends[1];
-    /* Refused beyond a limit for all of a user's pipes; then it has what it came with. */
-    fcntl(pipe->write, F_SETPIPE_SZ, (int)CML_PIPE_BYTES);
-    if (fcntl(pipe->write, F_GETPIPE_SZ) < LEAST_BYTES) {
+    if (s_is_scarce(pipe->write) || !s_enlarge(pipe->write)) {
         cml_pipe_free(pipe);
         return NULL;
     }
@@ -107,7 +116,8 @@ uint8_t *cml_pipe_nowhere(void) {
 }
 
 bool cml_pipe_is_nowhere(const uint8_t *data) {
-    return s_nowhere != NULL && data >= s_nowhere && data < s_nowhere + CML_PIPE_BYTES;
+    const uint8_t *nowhere = cml_pipe_nowhere(); /* not s_nowhere: another thread may be making it */
+    return nowhere != NULL && data >= nowhere && data < nowhere + CML_PIPE_BYTES;
 }
 
 #else

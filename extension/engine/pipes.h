@@ -1,7 +1,7 @@
 /* Pipes that carry bodies from a socket to a file inside the kernel (Linux's splice): no pass over memory of ours.
  *
- * The process has at most CML_MOST_PIPES of them, two descriptors each, for as long as a body is on its way; who gets
- * none copies. Any thread; a pipe itself is filled by one and drained by another, not at a time. What is in it when it
+ * The process has at most CML_MOST_PIPES of them, two descriptors each, for as long as a body is on its way, and none
+ * with descriptors of the upper half of those that it may have; who gets none copies. Any thread; a pipe itself is filled by one and drained by another, not at a time. What is in it when it
  * is freed is dropped.
  */
 #ifndef CML_PIPES_H
@@ -11,7 +11,7 @@
 
 #include <sys/types.h>
 
-#define CML_PIPE_BYTES ((size_t)1 << 20) /* less where the kernel gives less; and each network packet takes a page of it */
+#define CML_PIPE_BYTES ((size_t)1 << 20) /* each network packet takes a page of it */
 #define CML_MOST_PIPES 64
 
 struct cml_pipe;

@@ -310,7 +310,7 @@ static void s_judge(struct cml_request *request) {
     }
     s_commit(request);
     s_start_checksum(request);
-    bool unseen = request->sum.kind == CML_SUM_NONE && cml_socket_is_plain(request);
+    bool unseen = request->sum.kind == CML_SUM_NONE && !request->current.chunked && cml_socket_is_plain(request);
     pthread_mutex_lock(&request->lock);
     request->unseen = unseen;
     pthread_mutex_unlock(&request->lock);

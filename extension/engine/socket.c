@@ -243,20 +243,31 @@ static int s_read_message(struct cml_reader *reader, struct aws_socket *socket, 
     return result;
 }
 
+/* Whether the socket has something, where a splice could not say: 1, or 0 at its end, or -1 with errno. */
+static ssize_t s_peek(int fd) {
+    uint8_t byte;
+    return recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+}
+
 /* Under the request's lock. What comes of it: bytes; none, and why (errno); or 0, the end. A read says that one again. */
 static ssize_t s_splice(struct cml_request *request, const struct aws_socket *socket, struct s_target *target, size_t most) {
-    int fd = socket->io_handle.data.fd, unread = 0;
+    int fd = socket->io_handle.data.fd;
+    bool there = false;
     for (;;) {
-        bool there = unread > 0; /* before it was asked: then it is the pipe that can't */
         ssize_t moved = cml_pipe_fill(target->pipe, fd, target->room < most ? target->room : most);
         if (moved > 0) {
             cml_file_piped(request, (size_t)moved);
         }
-        if (moved >= 0 || errno != EAGAIN || (!there && (ioctl(fd, FIONREAD, &unread) != 0 || unread == 0))) {
+        if (moved >= 0 || errno != EAGAIN) {
             return moved;
         }
-        if (!there) {
-            continue;
+        if (!there) { /* or the pipe is full, and says so whatever the socket has, also when that is its end */
+            ssize_t seen = s_peek(fd);
+            if (seen <= 0) {
+                return seen;
+            }
+            there = true;
+            continue; /* it may have come since */
         }
         size_t room = 0;
         target->pipe = cml_file_pipe_is_full(request) ? cml_file_pipe(request, &room) : NULL;

@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 
 #define SIZE (9 * MIB + 12345) /* more than all buffers of a request, and no multiple of one */
@@ -145,6 +146,23 @@ static bool s_trickle(struct exchange *x, uint64_t from, uint64_t end) {
     return ok;
 }
 
+/* So many packets, each on a page of its own: it takes a place in a pipe. */
+static bool s_tiny(struct exchange *x, uint64_t packets) {
+    bool ok = say_object_head(x, SIZE, "\"one\"");
+    int pages = s_file();
+    for (uint64_t i = 0; ok && i < packets; ++i) {
+        uint8_t block[100];
+        for (uint64_t at = 0; at < sizeof(block); ++at) {
+            block[at] = pattern_at(i * sizeof(block) + at);
+        }
+        off_t at = (off_t)(i * 4096);
+        ok = lseek(pages, at, SEEK_SET) == at && write(pages, block, sizeof(block)) == (ssize_t)sizeof(block) &&
+             sendfile(x->fd, pages, &at, sizeof(block)) == (ssize_t)sizeof(block);
+    }
+    close(pages);
+    return ok;
+}
+
 static bool s_handle(struct exchange *x) {
     bool first = atomic_fetch_add(&attempts, 1) == 0;
     uint64_t from, end;
@@ -157,6 +175,9 @@ static bool s_handle(struct exchange *x) {
     }
     if (strncmp(x->path, "/small/", 7) == 0) {
         return send_object(x, strtoull(x->path + 7, NULL, 10), "\"s\"");
+    }
+    if (strncmp(x->path, "/tiny/", 6) == 0 && first) {
+        return s_tiny(x, strtoull(x->path + 6, NULL, 10)) && false;
     }
     if (strcmp(x->path, "/breaks") == 0 && first) {
         say_object_head(x, SIZE, "\"one\"");
@@ -351,6 +372,28 @@ static void test_broken(void) {
     cml_client_release(client);
 }
 
+static void test_tiny(void) {
+    section("a connection that ends when a pipe is full to the last of its places, or nearly so");
+    struct cml_client_options options = client_options(&server);
+    options.stall_timeout_ms = 4 * LONG_MS;
+    struct cml_client *client = cml_client_new(&options);
+    for (unsigned packets = 250; packets <= 260; ++packets) {
+        struct call call;
+        char path[40];
+        int fd = s_file();
+        s_disk(0, 0, 0);
+        snprintf(path, sizeof(path), "/tiny/%u", packets);
+        s_get(&call, client, path);
+        CHECK_EQ(cml_request_feed_file(call.request, fd, 0, SIZE), CML_FED);
+        CHECK_ERROR(call_run(&call), CML_OK);
+        CHECK_EQ(call.progress.attempts, 2);
+        CHECK(s_holds(fd, 0, 0, SIZE));
+        call_free(&call);
+        close(fd);
+    }
+    cml_client_release(client);
+}
+
 static void test_slow_disk(void) {
     section("a disk slower than the stall timeout holds up nobody else, and not much is held in memory");
     struct cml_client_options options = client_options(&server);
@@ -494,6 +537,7 @@ static void s_test_all(void) {
     test_pieces();
     test_short();
     test_broken();
+    test_tiny();
     test_slow_disk();
     test_errors();
     test_cancel();
