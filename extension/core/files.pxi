@@ -25,17 +25,7 @@ cdef extern from *:
     #endif
     }
 
-    static int cml_allocate(int fd, int64_t start, int64_t length) {
-    #if defined(__linux__)
-        return fallocate(fd, 0, (off_t)start, (off_t)length); /* posix_fallocate would write where this fails */
-    #else
-        (void)fd; (void)start; (void)length;
-        errno = EOPNOTSUPP;
-        return -1;
-    #endif
-    }
     """
-    int cml_allocate(int fd, int64_t start, int64_t length) nogil
     int cml_rename_new(int from_dir, const char *source, int to_dir, const char *target) nogil
 
 cdef enum:
@@ -66,16 +56,6 @@ def read_file(int fd, int64_t offset, Py_ssize_t length):
         cml_buffer_release(buffer)
         raise
     return _bytes_of_buffer(buffer, got)
-
-
-def allocate_file(int fd, int64_t start, int64_t length):
-    """Reserve some of a file's space, which makes it that long; false where the file system can't. Raises `OSError`."""
-    cdef int failure
-    with nogil:
-        failure = errno if cml_allocate(fd, start, length) != 0 else 0
-    if failure and failure not in (EOPNOTSUPP, ENOSYS, EINVAL):
-        raise OSError(failure, os.strerror(failure))
-    return not failure
 
 
 def rename_new(int from_dir, bytes source, int to_dir, bytes target):

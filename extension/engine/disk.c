@@ -12,22 +12,39 @@ static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t s_work = PTHREAD_COND_INITIALIZER;
 static struct cml_disk_job *s_first, **s_last = &s_first; /* under s_lock */
 static unsigned s_threads, s_running;                     /* under s_lock */
+static int s_written[THREADS] = {-1, -1}; /* likewise: the descriptors that jobs under way write to; -1 for none */
 
-static void *s_main(void *unused) {
-    (void)unused;
+/* Under s_lock. The first job whose file nobody writes to; who writes to it looks for another when that is done. */
+static struct cml_disk_job *s_take(int own) {
+    for (struct cml_disk_job **at = &s_first, *job; (job = *at) != NULL; at = &job->next) {
+        bool busy = false;
+        for (int i = 0; i < THREADS; ++i) {
+            busy = busy || (job->file >= 0 && s_written[i] == job->file);
+        }
+        if (!busy) {
+            *at = job->next;
+            s_last = job->next == NULL ? at : s_last;
+            s_written[own] = job->file;
+            return job;
+        }
+    }
+    return NULL;
+}
+
+static void *s_main(void *number) {
+    int own = (int)(intptr_t)number;
+    struct cml_disk_job *job;
     pthread_mutex_lock(&s_lock);
     for (;;) {
-        while (s_first == NULL) {
+        while ((job = s_take(own)) == NULL) {
             pthread_cond_wait(&s_work, &s_lock);
         }
-        struct cml_disk_job *job = s_first;
-        s_first = job->next;
-        s_last = s_first == NULL ? &s_first : s_last;
         s_running++;
         pthread_mutex_unlock(&s_lock);
         job->run(job); /* it may be gone, or posted again, when this returns */
         pthread_mutex_lock(&s_lock);
         s_running--;
+        s_written[own] = -1;
     }
     return NULL;
 }
@@ -38,7 +55,7 @@ static int s_start_thread(void) {
     pthread_t thread;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, NULL, s_main, NULL);
+    int error = pthread_create(&thread, NULL, s_main, (void *)(intptr_t)s_threads);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error == 0) {
         pthread_detach(thread);
@@ -83,13 +100,23 @@ void cml_disk_read_ahead(int fd, uint64_t offset, uint64_t length) {
     if (ahead == NULL) {
         return;
     }
-    *ahead = (struct s_read_ahead){.job.run = _on_read_ahead, .fd = fd, .at = offset, .end = offset + length};
+    *ahead = (struct s_read_ahead){.job.file = -1, .job.run = _on_read_ahead, .fd = fd, .at = offset, .end = offset + length};
     if (cml_disk_post(&ahead->job) != 0) {
         free(ahead);
     }
 }
 #else
 void cml_disk_read_ahead(int fd, uint64_t offset, uint64_t length) {
+    (void)fd, (void)offset, (void)length;
+}
+#endif
+
+#ifdef __linux__
+void cml_disk_reserve(int fd, uint64_t offset, uint64_t length) {
+    (void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length); /* what has no room says so when written */
+}
+#else
+void cml_disk_reserve(int fd, uint64_t offset, uint64_t length) {
     (void)fd, (void)offset, (void)length;
 }
 #endif
@@ -107,4 +134,5 @@ void cml_disk_reset_after_fork(void) {
     s_first = NULL; /* the jobs are the parent's */
     s_last = &s_first;
     s_threads = s_running = 0;
+    s_written[0] = s_written[1] = -1;
 }

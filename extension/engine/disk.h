@@ -10,6 +10,7 @@
 
 struct cml_disk_job {
     struct cml_disk_job *next;
+    int file; /* the descriptor that it writes to, by one thread at a time: two would spin for its lock; or -1 */
     void (*run)(struct cml_disk_job *job); /* may post the job again */
 };
 
@@ -17,6 +18,8 @@ struct cml_disk_job {
 int cml_disk_post(struct cml_disk_job *job);
 /* Lets the kernel fetch what is about to be read: advice, which does no harm when the descriptor is closed before. */
 void cml_disk_read_ahead(int fd, uint64_t offset, uint64_t length);
+/* Lets the file system find room for what is about to be written, in one piece: advice, too. On a disk's thread. */
+void cml_disk_reserve(int fd, uint64_t offset, uint64_t length);
 bool cml_disk_is_idle(void);
 void cml_disk_reset_after_fork(void);
 

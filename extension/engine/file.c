@@ -28,6 +28,9 @@ struct s_span {
     uint64_t offset, length;
 };
 
+#define LEAST_RESERVED_BYTES ((uint64_t)1 << 20)
+#define MOST_RESERVED_BYTES ((uint64_t)64 << 20)
+
 struct s_slot {
     struct cml_buffer *buffer; /* NULL until first used */
     struct cml_pipe *pipe;     /* likewise */
@@ -36,6 +39,7 @@ struct s_slot {
     size_t in_pipe; /* more than fills it when a connection broke off with bytes on their way: these are of no use */
     int fd;
     uint64_t at;     /* where in the file its first byte goes */
+    uint64_t reserved; /* bytes that are to follow from there on; 0 if it does not begin a span, or a short one */
     bool ends_span;
 };
 
@@ -86,6 +90,7 @@ static void s_queue(struct cml_file *file) {
         return;
     }
     file->queued = true;
+    file->job.file = file->slots[file->first].fd;
     cml_request_acquire(file->request); /* given back in _on_disk */
     int error = cml_disk_post(&file->job);
     if (error != 0) {
@@ -211,6 +216,8 @@ static void s_fill(struct cml_file *file, struct s_slot *slot, size_t length) {
     if (slot->filled == 0) {
         slot->fd = span->fd;
         slot->at = span->offset + file->span_taken;
+        uint64_t most = span->length < MOST_RESERVED_BYTES ? span->length : MOST_RESERVED_BYTES;
+        slot->reserved = file->span_taken == 0 && most >= LEAST_RESERVED_BYTES ? most : 0;
     }
     slot->filled += length;
     file->taken += length;
@@ -344,6 +351,9 @@ void cml_file_ended(struct cml_request *request) {
 /* 0 also when it was stopped midway; or what the system said. */
 static int s_write(struct cml_request *request, const struct s_slot *slot, size_t *written) {
     size_t done = 0;
+    if (slot->reserved > slot->filled && !slot->ends_span) { /* more is to come than this */
+        cml_disk_reserve(slot->fd, slot->at, slot->reserved);
+    }
     while (done < slot->filled) {
         if (done > 0 && cml_request_is_revoked(request)) {
             break;

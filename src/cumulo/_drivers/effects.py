@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from cumulo._native import Queue, Request
@@ -114,8 +114,6 @@ class News(Mailbox):
         super().__init__()
         self.watched: dict[Request, int] = {}
         """Those that are not done, and how many filled pieces are enough for that (0: only its end is)."""
-        self.beside = 0
-        """How many calls run beside them."""
 
     def watch(self, request: Request, *, pieces: int = 0) -> None:
         """From now on its news come here. To be started after that, unless nothing has been received here yet: what is
@@ -134,7 +132,6 @@ class News(Mailbox):
         for request in list(self.watched):
             self.forget(request)
         self.notes.clear()
-        self.beside = 0
         self.queue = self.wake = None
 
     def come_to(self, queue: Queue) -> None:
@@ -153,37 +150,13 @@ class News(Mailbox):
         return bool(finished or 0 < pieces <= pieces_done)
 
     def next_done(self) -> Request | None:
-        """One of those that have left a note and are done, failed or not; it is watched no more.
-
-        Raises what a call beside them has raised.
-        """
+        """One of those that have left a note and are done, failed or not; it is watched no more."""
         while self.notes:
-            note: Any = self.notes.popleft()
-            if isinstance(note, tuple):
-                _, _, error = cast("tuple[Any, Any, BaseException | None]", note)
-                self._call_ended(error)
-                continue
-            request: Request = note
+            request: Request = self.notes.popleft()
             if request in self.watched and self._is_done(request):
                 self.forget(request)
                 return request
         return None
-
-    def _call_ended(self, error: BaseException | None) -> None:
-        self.beside -= 1
-        if error is not None:
-            raise error
-
-    def begin(self, call: Call) -> Plan[None]:
-        """Let a call run beside the requests."""
-        self.beside += 1
-        yield Begin(self, None, call)
-
-    def calls_done(self) -> Plan[None]:
-        """Wait for the calls beside the requests, which have ended."""
-        while self.beside:
-            yield Receive(self)
-            self.next_done()
 
     def one_done(self) -> Plan[Request]:
         """The same, waited for."""

@@ -88,13 +88,12 @@ def download(
     if resume:
         return _Resumable(provider, path, wanted, target, part_bytes, most).run()
 
+    def ready(_meta: ObjectMeta, source: Source) -> Plan[None]:
+        yield Call(target.expect, source.size)
+
     def content() -> Plan[tuple[ObjectMeta, int]]:
-        return (
-            yield from fetch(
-                provider, path, wanted, InFile(target), part_bytes, part_bytes, most,
-                job="get_file", prepare=target.allocate,
-            )
-        )  # fmt: skip
+        place = InFile(target)
+        return (yield from fetch(provider, path, wanted, place, part_bytes, part_bytes, most, ready, job="get_file"))
 
     return whole_or_nothing(target, content)
 
@@ -186,7 +185,7 @@ class _Resumable:
         )  # fmt: skip
 
     def _ready(self, meta: ObjectMeta, source: Source) -> Plan[None]:
-        yield Call(self._target.allocate, source.size)
+        yield Call(self._target.expect, source.size)
         if source.size > self._part and source.serves_parts():
             status = yield Call(self._target.status)
             source.kept = _KEPT

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cumulo._drivers.effects import END, Call, Plan, Start, Until
+from cumulo._drivers.effects import END, Plan, Start, Until
 from cumulo._native import Exported
 from cumulo._result import GetResult, HeldBody
 
@@ -137,13 +137,11 @@ def fetch(
     ready: Callable[[ObjectMeta, Source], Plan[None]] | None = None,
     record: Record | None = None,
     job: str | None = "get",
-    prepare: Callable[[int], None] | None = None,
 ) -> Plan[tuple[ObjectMeta, int]]:
     """The content to its place, in parallel parts if it is large: the metadata, and how many bytes came.
 
     `given`: bytes that there is room for before anything is known; then comes `ready`, and room for the rest. `job`:
-    what it is to a bulk client, which fetches all of a large object itself. `prepare`: is told the size, and may block;
-    parts are fetched meanwhile.
+    what it is to a bulk client, which fetches all of a large object itself.
     """
     request = provider.get(path, wanted)
     request.mark_digest(given)
@@ -159,14 +157,10 @@ def fetch(
         source = Source(provider, path, request, wanted, (start, end), job)
         if ready is not None:
             yield from ready(meta, source)
-        beside = Call(prepare, source.size) if prepare is not None else None
-        if source.size > part_bytes and (most > 1 or record is not None) and source.serves_parts():
-            yield from Filling(source, place, part_bytes, most, record).run(fed=given > 0, beside=beside)
-            return meta, source.size
-        if beside is not None:
-            yield beside
         if source.size <= given:
             yield Until(request)
+        elif source.size > part_bytes and (most > 1 or record is not None) and source.serves_parts():
+            yield from Filling(source, place, part_bytes, most, record).run(fed=given > 0)
         else:
             place.room(request, given, source.size - given)
             yield Until(request)

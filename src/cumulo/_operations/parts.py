@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cumulo._drivers.effects import Call, News, Plan, Start, Until
+from cumulo._drivers.effects import News, Plan, Start, Until
 from cumulo._native import Request, combine_digests
 from cumulo.exceptions import BaseError, ChecksumError, ObjectChangedError, PreconditionError
 
@@ -222,21 +222,14 @@ class Filling:
         self._proven = False
         self._first_done = False
 
-    def run(self, *, fed: bool, beside: Call | None = None) -> Plan[None]:
-        """Fetch it all. `fed`: the first part has its room already. When this raises, nothing is written any more.
-
-        `beside`: what may block, and has to be done by the end.
-        """
+    def run(self, *, fed: bool) -> Plan[None]:
+        """Fetch it all. `fed`: the first part has its room already. When this raises, nothing is written any more."""
         source = self._source
         length = min(self._part, source.size)
         try:
             if source.bulk is not None:
-                if beside is not None:
-                    yield beside
                 yield from self._in_bulk(source.bulk)
                 return
-            if beside is not None:
-                yield from self._news.begin(beside)
             if not fed:
                 self._place.room(source.first, 0, length)
             self._under_way[source.first] = (0, length)
@@ -244,7 +237,6 @@ class Filling:
             self._spans = self._parts(length)
             yield from self._fetch()
             yield from self._verify()
-            yield from self._news.calls_done()
         finally:
             self._stop()
 

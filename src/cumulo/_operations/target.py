@@ -25,8 +25,6 @@ from cumulo._errors import Context, of_file
 CANNOT: Final = frozenset((errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV))
 """What says "not on this file system" of linking, renaming or copying, rather than that something is wrong."""
 _STEP_BYTES = 8 << 20
-_ALLOCATE_BYTES = 64 << 20
-"""At a time: who discards the file waits for that, and so does who writes to it, on some file systems."""
 _NAME_KEPT_BYTES = 160
 
 
@@ -112,12 +110,13 @@ class FileTarget:
         with self._guarded():
             os.ftruncate(self._file, 0)
 
-    def allocate(self, size: int) -> None:
-        """Make room for so many bytes, while others write; what is there stays."""
-        for start in range(0, size, _ALLOCATE_BYTES):
-            with self._guarded():
-                if not _native.allocate_file(self._file, start, min(_ALLOCATE_BYTES, size - start)):
-                    return
+    def expect(self, size: int) -> None:
+        """Fail at once where the file system has no room for so many bytes, or none that are not here yet."""
+        with self._guarded():
+            system, file = os.fstatvfs(self._file), os.fstat(self._file)
+            free = system.f_bfree * system.f_frsize + file.st_blocks * 512
+            if system.f_blocks > 0 and size > free:  # some don't say how large they are
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def write(self, content: Any) -> None:
         """Append a buffer."""
