@@ -362,10 +362,10 @@ class Filling:
         """Let the first request go on to the end: it verifies the whole itself."""
         first, done = self._source.first, min(self._part, self._source.size)
         for request in self._under_way:
+            self._news.forget(request)
             if request is not first:
                 request.cancel()
         self._under_way.clear()
-        self._news.clear()
         self._sums.clear()
         self._in_order = None
         if self._record is not None:
