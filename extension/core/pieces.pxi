@@ -10,13 +10,14 @@ cdef class Pieces:
     cdef Py_ssize_t count
     cdef Py_ssize_t size
 
-    def __cinit__(self, buffers):
-        cdef Py_ssize_t most = len(buffers)
+    def __cinit__(self, buffers not None):
+        cdef tuple held = tuple(buffers)  # to export one may run code that changes what they came in
+        cdef Py_ssize_t most = len(held)
         self.views = <Py_buffer *>PyMem_Calloc(most, sizeof(Py_buffer))
         self.spans = <cml_bytes *>PyMem_Calloc(most, sizeof(cml_bytes))
         if self.views == NULL or self.spans == NULL:
             raise MemoryError()
-        for buffer in buffers:
+        for buffer in held:
             PyObject_GetBuffer(buffer, &self.views[self.count], PyBUF_SIMPLE)
             self.spans[self.count].data = <const uint8_t *>self.views[self.count].buf
             self.spans[self.count].length = self.views[self.count].len

@@ -1,8 +1,8 @@
 /* Pipes that carry bodies from a socket to a file inside the kernel (Linux's splice): no pass over memory of ours.
  *
  * The process has at most CML_MOST_PIPES of them, two descriptors each, for as long as a body is on its way, and none
- * with descriptors of the upper half of those that it may have; who gets none copies. Any thread; a pipe itself is filled by one and drained by another, not at a time. What is in it when it
- * is freed is dropped.
+ * with descriptors of the upper half of those that it may have; who gets none copies. Any thread; a pipe itself is filled
+ * by one and drained by another, not at a time. What is in it when it is freed is dropped.
  */
 #ifndef CML_PIPES_H
 #define CML_PIPES_H

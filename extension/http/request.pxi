@@ -235,6 +235,8 @@ cdef class Request:
         if self.has_source:
             PyBuffer_Release(&self.source)
             self.has_source = False
+        elif isinstance(self.keep, Pieces):
+            self.keep = None
 
     cdef forked(self):
         self.has_forked = True

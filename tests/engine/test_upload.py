@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cumulo import _native as native
-from tests.faults import Cut, FaultServer, Object, Response, Upload
+from tests.faults import Cut, FaultServer, Faulty, Object, Response, Upload
 
 from .support import PATH, Dispatcher, error_of, get, make_client, request
 
@@ -35,6 +35,25 @@ def test_from_memory(fault_server: FaultServer, client: native.Client, body: byt
     assert asked.header("content-length") == str(len(body))
     assert asked.body_sha256 == hashlib.sha256(body).hexdigest() or not body
     assert client.stats()["bytes_sent"] == len(body)
+
+
+@pytest.mark.parametrize("size", [1, 1000, 100_000, len(LARGE) - 1])
+def test_from_pieces(fault_server: FaultServer, client: native.Client, size: int) -> None:
+    """Sent again they are read from the first on; their owners have them back with the end."""
+    stored = Object(None)
+    half = Faulty(Response.error(503), read_stall=len(LARGE) // 2)
+    fault_server.script(PATH, [Response.dropped("rst"), half, stored])
+    most = LARGE[: size * 1000]
+    owners = [bytearray(most[at : at + size]) for at in range(0, len(most), size)]
+    sent = request(client, "PUT", body=native.Pieces([b"", *owners, b""]))
+    with Dispatcher() as dispatcher:
+        done = dispatcher.submit(sent)
+        while not done.wait(0.02):
+            fault_server.release()
+    sent.raise_if_failed()
+    assert stored.data == most
+    for owner in owners:
+        owner.clear()
 
 
 @pytest.mark.parametrize(("start", "length"), [(0, len(LARGE)), (1000, 500_000), (5, 0)])

@@ -146,18 +146,21 @@ static bool s_trickle(struct exchange *x, uint64_t from, uint64_t end) {
     return ok;
 }
 
-/* So many packets, each on a page of its own: it takes a place in a pipe. */
-static bool s_tiny(struct exchange *x, uint64_t packets) {
+/* The object's bytes to `end`, in packets that are each on a page of their own: it takes a place in a pipe. */
+static bool s_packets(struct exchange *x, uint64_t packet, uint64_t end) {
     bool ok = say_object_head(x, SIZE, "\"one\"");
     int pages = s_file();
-    for (uint64_t i = 0; ok && i < packets; ++i) {
-        uint8_t block[100];
-        for (uint64_t at = 0; at < sizeof(block); ++at) {
-            block[at] = pattern_at(i * sizeof(block) + at);
+    off_t page = 0;
+    for (uint64_t from = 0; ok && from < end; from += packet) {
+        uint8_t block[4096];
+        size_t length = from + packet < end ? (size_t)packet : (size_t)(end - from);
+        for (size_t i = 0; i < length; ++i) {
+            block[i] = pattern_at(from + i);
         }
-        off_t at = (off_t)(i * 4096);
-        ok = lseek(pages, at, SEEK_SET) == at && write(pages, block, sizeof(block)) == (ssize_t)sizeof(block) &&
-             sendfile(x->fd, pages, &at, sizeof(block)) == (ssize_t)sizeof(block);
+        off_t at = page;
+        ok = lseek(pages, page, SEEK_SET) == page && write(pages, block, length) == (ssize_t)length &&
+             sendfile(x->fd, pages, &at, length) == (ssize_t)length;
+        page += sizeof(block);
     }
     close(pages);
     return ok;
@@ -177,7 +180,10 @@ static bool s_handle(struct exchange *x) {
         return send_object(x, strtoull(x->path + 7, NULL, 10), "\"s\"");
     }
     if (strncmp(x->path, "/tiny/", 6) == 0 && first) {
-        return s_tiny(x, strtoull(x->path + 6, NULL, 10)) && false;
+        return s_packets(x, 100, 100 * strtoull(x->path + 6, NULL, 10)) && false;
+    }
+    if (strncmp(x->path, "/packets/", 9) == 0) {
+        return s_packets(x, strtoull(x->path + 9, NULL, 10), SIZE);
     }
     if (strcmp(x->path, "/breaks") == 0 && first) {
         say_object_head(x, SIZE, "\"one\"");
@@ -394,6 +400,29 @@ static void test_tiny(void) {
     cml_client_release(client);
 }
 
+static void test_packets(void) {
+    section("packets that fill a pipe before it has many bytes; and so few that they are copied");
+    struct cml_client *client = client_of(&server);
+    static const uint64_t sizes[] = {500, 1200, 1448, 2900};
+    for (unsigned i = 0; i < 8; ++i) {
+        struct call call;
+        char path[40];
+        int fd = s_file();
+        s_disk(i % 2 ? 1 : 0, 0, 0);
+        snprintf(path, sizeof(path), "/packets/%llu", (unsigned long long)sizes[i / 2]);
+        unsigned before = atomic_load(&spliced);
+        s_get(&call, client, path);
+        CHECK_EQ(cml_request_feed_file(call.request, fd, 0, SIZE), CML_FED);
+        CHECK_ERROR(call_run(&call), CML_OK);
+        CHECK_EQ(call.progress.attempts, 1);
+        CHECK_EQ(s_size(fd), SIZE);
+        CHECK(s_holds(fd, 0, 0, SIZE));
+        call_free(&call);
+        close(fd);
+    }
+    cml_client_release(client);
+}
+
 static void test_slow_disk(void) {
     section("a disk slower than the stall timeout holds up nobody else, and not much is held in memory");
     struct cml_client_options options = client_options(&server);
@@ -538,6 +567,7 @@ static void s_test_all(void) {
     test_short();
     test_broken();
     test_tiny();
+    test_packets();
     test_slow_disk();
     test_errors();
     test_cancel();

@@ -22,7 +22,7 @@ import pytest
 from cumulo.exceptions import BaseError, ChecksumError, LocalFileError, ObjectChangedError, PermissionDeniedError
 from cumulo.store import S3Store
 from tests.ctrl_c import ctrl_c_when
-from tests.faults import Cut, FaultServer, Faulty, Flip, Object, Request, Response, Trickle
+from tests.faults import Cut, FaultServer, Faulty, Flip, Object, Request, Response, Stall, Trickle
 from tests.servers import S3Server
 
 from .support import MIB, PATH, fault_store, server_store
@@ -74,21 +74,23 @@ def test_parts_and_their_checksum(
         assert len(_of_aws_c_s3(fault_server)) == PARTS
 
 
+def _three_ways(store: S3Store, file: Path, how: str) -> Any:
+    if how == "sync":
+        return store.download("key", file, part_size=MIB)
+    if how == "futures":
+        return store.futures.download("key", file, part_size=MIB).result(60)
+
+    async def run() -> Any:
+        return await store.download_async("key", file, part_size=MIB)
+
+    return asyncio.run(run())
+
+
 @pytest.mark.parametrize("how", ["sync", "asyncio", "futures"])
 def test_three_ways(fault_server: FaultServer, either: S3Store, client: str, tmp_path: Path, how: str) -> None:
     fault_server.script(PATH, Object(DATA))
     file = tmp_path / "file"
-    if how == "sync":
-        meta = either.download("key", file, part_size=MIB)
-    elif how == "futures":
-        meta = either.futures.download("key", file, part_size=MIB).result(60)
-    else:
-
-        async def run() -> Any:
-            return await either.download_async("key", file, part_size=MIB)
-
-        meta = asyncio.run(run())
-    assert meta["size"] == len(DATA)
+    assert _three_ways(either, file, how)["size"] == len(DATA)
     assert file.read_bytes() == DATA
     assert os.listdir(tmp_path) == ["file"]
     assert bool(_of_aws_c_s3(fault_server)) == (client == "crt")
@@ -235,6 +237,18 @@ def test_a_full_disk(fault_server: FaultServer, either: S3Store, small_disk: Pat
     assert os.listdir(small_disk) == []
 
 
+@pytest.mark.parametrize("how", ["sync", "asyncio", "futures"])
+def test_a_disk_that_is_full_before_the_parts_are_here(
+    fault_server: FaultServer, faulty: S3Store, small_disk: Path, how: str
+) -> None:
+    """The call does not wait for them: none of them ever comes."""
+    fault_server.script(PATH, Faulty(Object(DATA), Stall(1000)))
+    with pytest.raises(LocalFileError, match="No space left") as caught:
+        _three_ways(faulty, small_disk / "file", how)
+    assert caught.value.errno == errno.ENOSPC
+    assert os.listdir(small_disk) == []
+
+
 def test_a_read_only_disk(fault_server: FaultServer, faulty: S3Store, small_disk: Path) -> None:
     fault_server.script(PATH, Object(DATA))
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
@@ -265,6 +279,30 @@ def test_a_limit_of_the_process(fault_server: FaultServer, tmp_path: Path, clien
     told = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True).stdout
     assert told.split() == [str(errno.EFBIG), str(tmp_path / "file")]
     assert os.listdir(tmp_path) == []
+
+
+FEW_DESCRIPTORS = """
+import resource, sys
+from cumulo.store import S3Store
+store = S3Store("bucket", endpoint=sys.argv[1], region="us-east-1", skip_signature=True,
+                client_options={"allow_http": True})
+store.head("key")
+resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
+for _ in range(3):
+    future = store.futures.download("key", sys.argv[2], part_size=1 << 18, max_concurrency=24)
+    while not future.done():
+        for file in [open("/dev/null") for _ in range(16)]:
+            file.close()
+    future.result()
+"""
+
+
+def test_a_program_has_descriptors_left(fault_server: FaultServer, tmp_path: Path) -> None:
+    obj = Object(DATA)
+    fault_server.script(PATH, lambda request: obj(request).having(CRAWLING))
+    arguments = [sys.executable, "-c", FEW_DESCRIPTORS, fault_server.url, str(tmp_path / "file")]
+    subprocess.run(arguments, timeout=120, check=True)
+    assert (tmp_path / "file").read_bytes() == DATA
 
 
 # -- calls that end early

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import pytest
 
 from cumulo.exceptions import PermissionDeniedError
 from cumulo.store import LocalStore, MemoryStore, S3Store
 from tests.ctrl_c import ctrl_c_when
 from tests.faults import FaultServer, Faulty, Request, Response, Stall, Upload
+from tests.servers import S3Server
 
-from .support import MIB, PATH
+from .support import MIB, PATH, server_store
 
 PART = 5 * MIB
 
@@ -116,6 +119,91 @@ def test_a_gibibyte_takes_the_memory_of_a_few_parts(fault_server: FaultServer) -
     finally:
         fault_server.keep_body = 64 * MIB
     assert int(out) < 6 * PART // MIB, "four in flight; one before it, and its pieces"
+
+
+SMALL_PIECES = (
+    PROGRAM[: PROGRAM.index("store.put")]
+    + """
+store.put("key", bytes(8 << 20))
+before = peak()
+store.put("key", (b"x" for _ in range(400_000)))
+print(peak() - before)
+"""
+)
+
+
+def test_small_pieces_take_no_more_memory_than_they_have_bytes(fault_server: FaultServer) -> None:
+    upload = Upload()
+    fault_server.script(PATH, upload)
+    out = subprocess.run(
+        [sys.executable, "-c", SMALL_PIECES, fault_server.url], check=True, capture_output=True, text=True, timeout=120
+    ).stdout
+    assert upload.object.data == b"x" * 400_000
+    assert int(out) < 10
+
+
+def _mixed(seed: int, least: int) -> Iterator[bytes]:
+    chosen = random.Random(seed)
+    done = 0
+    while done < least:
+        piece = chosen.randbytes(chosen.choice([0, 1, 100, 32_767, 32_768, 40_000, MIB, 6 * MIB + 1]))
+        done += len(piece)
+        yield piece
+
+
+@pytest.mark.parametrize("least", [2 * MIB, 13 * MIB])
+@pytest.mark.parametrize("algorithm", [None, "SHA256"])
+def test_pieces_of_all_sizes_on_real_servers(server: S3Server, least: int, algorithm: str | None) -> None:
+    store = server_store(server, checksum_algorithm=algorithm)
+    for seed in range(3):
+        store.put("key", _mixed(seed, least))
+        assert store.get("key").bytes() == b"".join(_mixed(seed, least))
+
+
+@pytest.mark.parametrize("least", [2 * MIB, 13 * MIB])
+@pytest.mark.parametrize("seed", range(3))
+def test_pieces_of_all_sizes_sent_again(fault_server: FaultServer, faulty: S3Store, least: int, seed: int) -> None:
+    upload = Upload()
+    fault_server.script(PATH, upload)
+    refused = Response.error(503, "SlowDown")
+    for number in range(1, 6):
+        fault_server.script(f"{PATH}?partNumber={number}", [refused, Response.dropped("rst"), upload], method="PUT")
+    fault_server.script(PATH, [refused, Response.dropped("rst"), upload], method="PUT")
+    faulty.put("key", _mixed(seed, least))
+    assert upload.object.data == b"".join(_mixed(seed, least))
+    for sent in fault_server.seen(method="PUT"):
+        assert sent.header("x-amz-content-sha256") == sent.body_sha256
+
+
+class _View(Protocol):
+    def __call__(self, memory: bytearray, /) -> Any: ...
+
+
+@pytest.mark.parametrize("view", [lambda m: m, memoryview, lambda m: memoryview(m).toreadonly(), np.frombuffer])
+@calls
+def test_memory_that_its_owner_fills_anew(fault_server: FaultServer, faulty: S3Store, call: str, view: _View) -> None:
+    """What a read-only view shows may change as well."""
+    upload, size, count = Upload(), 256 * 1024, 30
+    fault_server.script(PATH, upload)
+    memory = bytearray(size)
+
+    def fill(number: int) -> Any:
+        memory[:] = bytes([number]) * size
+        given = view(memory)
+        if isinstance(given, np.ndarray):
+            given.flags.writeable = False
+        return given
+
+    class Filled(Source):
+        def sync(self) -> Iterator[Any]:
+            yield from map(fill, range(count))
+
+        async def on_loop(self) -> AsyncIterator[Any]:
+            for number in range(count):
+                yield fill(number)
+
+    CALLS[call](faulty, Filled())
+    assert upload.object.data == b"".join(bytes([number]) * size for number in range(count))
 
 
 @calls

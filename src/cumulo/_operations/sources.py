@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from cumulo._digests import md5
 from cumulo._drivers.effects import END, Call, Close, Plan, Pull
-from cumulo._native import Pieces, checksum
+from cumulo._native import Bytes, Pieces, checksum
 from cumulo.exceptions import GenericError, SourceChangedError
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ _AT_ONCE_BYTES = 256 << 10
 """Memory of which a checksum is made where we are: a thread costs more than that."""
 _READ_BYTES = 1 << 20
 _LEAST_PIECE_BYTES = 32 << 10
-"""Pieces that are smaller on average cost more, to send one by one, than the copy that joins them."""
+"""Smaller pieces are joined: to hold and to send them one by one costs more than a copy."""
+_JOINED_BYTES = 1 << 20
+"""So many of them at a time."""
 
 
 def with_source(content: Any, use: Callable[[Source], Plan[T]]) -> Plan[T]:
@@ -152,6 +154,8 @@ class StreamSource(_Source):
     def __init__(self, pull: Any) -> None:
         self._pull = pull
         self._rest: deque[memoryview] = deque()
+        self._small = bytearray()
+        """What has come after those, in small pieces."""
         self._have = 0
         self._ended = False
         self.size: int | None = None
@@ -163,11 +167,23 @@ class StreamSource(_Source):
             if item is END:
                 self._ended = True
                 break
-            view = _as_bytes(item)
-            if len(view):
-                self._rest.append(view)
-                self._have += len(view)
+            self._add(_as_bytes(item))
         return self._have
+
+    def _add(self, view: memoryview) -> None:
+        self._have += len(view)
+        if len(view) < _LEAST_PIECE_BYTES:
+            self._small += view
+            if len(self._small) >= _JOINED_BYTES:
+                self._join()
+        else:
+            self._join()
+            self._rest.append(view)
+
+    def _join(self) -> None:
+        if self._small:
+            self._rest.append(memoryview(self._small).toreadonly())
+            self._small = bytearray()
 
     def _take(self, length: int) -> Plan[Any]:
         item = yield self._pull(length)
@@ -183,6 +199,7 @@ class StreamSource(_Source):
         return {"body": self._cut(min(length, have))}
 
     def _cut(self, length: int) -> Any:
+        self._join()
         taken: list[memoryview] = []
         left = length
         while left > 0:
@@ -195,9 +212,7 @@ class StreamSource(_Source):
                 self._rest[0] = first[left:]
                 left = 0
         self._have -= length
-        if len(taken) == 1:
-            return taken[0]
-        return b"".join(taken) if length < len(taken) * _LEAST_PIECE_BYTES else Pieces(taken)
+        return taken[0] if len(taken) == 1 else Pieces(taken)
 
     def give_up(self) -> Plan[None]:
         if not self._ended:
@@ -206,6 +221,7 @@ class StreamSource(_Source):
 
     def close(self) -> None:
         self._rest.clear()
+        self._small.clear()
 
 
 class _PullItems:
@@ -248,8 +264,10 @@ def _as_bytes(item: Any) -> memoryview:
         view = memoryview(item)
     except TypeError:
         raise TypeError(f"the source must give bytes-like objects, not {type(item).__name__}") from None
-    # A buffer that its owner may change while it is being sent is copied.
-    return (view if view.readonly and view.c_contiguous else memoryview(bytes(view))).cast("B")
+    # It is sent later, perhaps twice, while its owner goes on: what is not constant for certain is copied. To be
+    # read-only does not say that: it may be a view of memory that is filled anew, or of a file.
+    constant = isinstance(view.obj, (bytes, Bytes)) and view.c_contiguous
+    return (view if constant else memoryview(bytes(view))).cast("B")
 
 
 Source = MemorySource | FileSource | StreamSource
