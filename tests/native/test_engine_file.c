@@ -215,7 +215,9 @@ static void s_check_whole(struct cml_client *client, const char *path, uint64_t 
     }
     call_submit(&call);
     if (!early) {
-        call_watch(&call, 50);
+        for (int i = 0; i < 1000 && !call.progress.headers_ready; ++i) {
+            call_watch(&call, 10);
+        }
         CHECK(call.progress.headers_ready && !call.progress.finished);
         CHECK_EQ(cml_request_feed_file(call.request, fd, 0, length), CML_FED);
     }
