@@ -40,7 +40,7 @@ foreach(source IN LISTS _native_tests)
     target_link_options(${name} PRIVATE ${_sanitize})
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES
-        TIMEOUT 120
+        TIMEOUT 300
         # Only what our own code says counts: the CRT is not instrumented.
         ENVIRONMENT "ASAN_OPTIONS=detect_leaks=1;UBSAN_OPTIONS=print_stacktrace=1;TSAN_OPTIONS=halt_on_error=1"
     )
