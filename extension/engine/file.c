@@ -116,7 +116,7 @@ static size_t s_room_in(const struct cml_file *file, const struct s_slot *slot) 
 
 static void s_drop_pipe(struct s_slot *slot) {
     struct cml_pipe *pipe = slot->pipe;
-    slot->pipe = NULL; /* first: at any moment the process may fork, and the child frees what it finds */
+    slot->pipe = NULL;
     slot->in_pipe = 0;
     cml_pipe_free(pipe);
 }
@@ -495,15 +495,11 @@ void cml_file_wait_quiet(struct cml_request *request) {
     }
 }
 
-/* What is in a pipe is the parent's to write: an end that stayed open here would keep it in memory when that is done. */
 void cml_file_after_fork_in_child(struct cml_request *request) {
     struct cml_file *file = request->file;
     if (file != NULL) {
         pthread_cond_init(&file->quiet, NULL);
         file->writing = file->queued = false;
-        for (uint32_t i = 0; i < BUFFERS; ++i) {
-            s_drop_pipe(&file->slots[i]);
-        }
     }
 }
 

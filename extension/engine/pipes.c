@@ -15,9 +15,57 @@
 struct cml_pipe {
     int read, write;
     bool copies; /* the file takes nothing from a pipe */
+    struct cml_pipe *previous, *next;
 };
 
-static atomic_int s_count; /* in a forked child with those of its parent's requests, until it lets go of them */
+/* ---- all there are: held while one is made or closed, and while the process forks ---- */
+
+static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct cml_pipe *s_all;
+static int s_count; /* in a forked child with those of its parent's requests, until it lets go of them */
+
+static void _before_fork(void) {
+    pthread_mutex_lock(&s_lock);
+}
+
+static void _after_fork_in_parent(void) {
+    pthread_mutex_unlock(&s_lock);
+}
+
+static void s_close(struct cml_pipe *pipe) {
+    if (pipe->read >= 0) {
+        close(pipe->read);
+        close(pipe->write);
+        pipe->read = pipe->write = -1;
+    }
+}
+
+/* What is in a pipe is the parent's to write: an end that stayed open here would keep it in memory when that is done. */
+static void _after_fork_in_child(void) {
+    for (struct cml_pipe *pipe = s_all; pipe != NULL; pipe = pipe->next) {
+        s_close(pipe);
+    }
+    pthread_mutex_unlock(&s_lock);
+}
+
+static void s_link(struct cml_pipe *pipe) {
+    pipe->next = s_all;
+    if (s_all != NULL) {
+        s_all->previous = pipe;
+    }
+    s_all = pipe;
+    s_count++;
+}
+
+static void s_unlink(struct cml_pipe *pipe) {
+    *(pipe->previous != NULL ? &pipe->previous->next : &s_all) = pipe->next;
+    if (pipe->next != NULL) {
+        pipe->next->previous = pipe->previous;
+    }
+    s_count--;
+}
+
+/* ---- one ---- */
 
 /* Others can't do without: connections, and the program's own files. */
 static bool s_is_scarce(int descriptor) {
@@ -30,32 +78,45 @@ static bool s_enlarge(int end) {
     return fcntl(end, F_SETPIPE_SZ, (int)CML_PIPE_BYTES) >= (int)CML_PIPE_BYTES;
 }
 
+/* Under s_lock. */
+static bool s_open(struct cml_pipe *pipe) {
+    int ends[2];
+    if (s_count >= CML_MOST_PIPES || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+        return false;
+    }
+    pipe->read = ends[0];
+    pipe->write = ends[1];
+    if (s_is_scarce(pipe->write) || !s_enlarge(pipe->write)) {
+        s_close(pipe);
+        return false;
+    }
+    return true;
+}
+
 struct cml_pipe *cml_pipe_new(void) {
     struct cml_pipe *pipe = cml_pipe_nowhere() != NULL ? calloc(1, sizeof(*pipe)) : NULL;
     if (pipe == NULL) {
         return NULL;
     }
-    int ends[2];
-    if (atomic_fetch_add(&s_count, 1) >= CML_MOST_PIPES || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
-        atomic_fetch_sub(&s_count, 1);
+    pthread_mutex_lock(&s_lock);
+    bool open = s_open(pipe);
+    if (open) {
+        s_link(pipe);
+    }
+    pthread_mutex_unlock(&s_lock);
+    if (!open) {
         free(pipe);
-        return NULL;
     }
-    pipe->read = ends[0];
-    pipe->write = ends[1];
-    if (s_is_scarce(pipe->write) || !s_enlarge(pipe->write)) {
-        cml_pipe_free(pipe);
-        return NULL;
-    }
-    return pipe;
+    return open ? pipe : NULL;
 }
 
 void cml_pipe_free(struct cml_pipe *pipe) {
     if (pipe != NULL) {
-        close(pipe->read);
-        close(pipe->write);
+        pthread_mutex_lock(&s_lock);
+        s_close(pipe);
+        s_unlink(pipe);
+        pthread_mutex_unlock(&s_lock);
         free(pipe);
-        atomic_fetch_sub(&s_count, 1);
     }
 }
 
@@ -104,14 +165,15 @@ ssize_t cml_pipe_drain(struct cml_pipe *pipe, int file, uint64_t at, size_t most
 
 static uint8_t *s_nowhere;
 
-static void s_make_nowhere(void) {
+static void s_prepare(void) {
+    pthread_atfork(_before_fork, _after_fork_in_parent, _after_fork_in_child);
     void *made = mmap(NULL, CML_PIPE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     s_nowhere = made != MAP_FAILED ? made : NULL;
 }
 
 uint8_t *cml_pipe_nowhere(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, s_make_nowhere);
+    pthread_once(&once, s_prepare);
     return s_nowhere;
 }
 

@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 #define CML_PIPE_BYTES ((size_t)1 << 20) /* each network packet takes a page of it */
-#define CML_MOST_PIPES 64
+#define CML_MOST_PIPES 48 /* of the 64 MiB that a user may have (pipe-user-pages-soft) */
 
 struct cml_pipe;
 

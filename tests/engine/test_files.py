@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from cumulo import _native as native
 from tests.faults import FaultServer, Object, Response, Stall
 
 from .support import PATH, Dispatcher, in_child, request
+
+PIPE_BYTES = 1 << 20
 
 
 async def test_a_short_body_that_has_come_already(
@@ -36,13 +39,20 @@ async def test_a_short_body_that_has_come_already(
 
 
 def _pipes() -> set[str]:
+    """The process's pipes that carry bodies: no others have this size."""
     found: set[str] = set()
     for name in os.listdir("/proc/self/fd"):
         try:
-            found.add(os.readlink(f"/proc/self/fd/{name}"))
-        except FileNotFoundError:  # what listed them
+            target = os.readlink(f"/proc/self/fd/{name}")
+            if target.startswith("pipe:") and fcntl.fcntl(int(name), fcntl.F_GETPIPE_SZ) == PIPE_BYTES:
+                found.add(target)
+        except OSError:  # what listed them, or one that has gone since
             continue
-    return {name for name in found if name.startswith("pipe:")}
+    return found
+
+
+def _keep_no_pipe() -> None:
+    assert not _pipes()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there are no pipes elsewhere")
@@ -50,20 +60,29 @@ def test_a_child_keeps_no_pipe_of_its_parents(fault_server: FaultServer, client:
     """What its parent has dropped would stay in memory for as long as the child lives."""
     data = os.urandom(1 << 20)
     fault_server.script(PATH, Response.of(data).having(Stall(300_000)))
-    before = _pipes()
     with Dispatcher() as dispatcher, (tmp_path / "file").open("w+b") as file:
         stalled = request(client, sink="stream")
         stalled.feed_file(file, 0, len(data))
         done = dispatcher.submit(stalled)
-        # Not at the moment when a pipe has been made and the request does not have it yet.
-        fault_server.wait_for(lambda: stalled.progress[3] > 250_000 and _pipes() - before)
-
-        def child() -> None:
-            assert _pipes() <= before
-
-        in_child(child)
+        fault_server.wait_for(lambda: stalled.progress[3] > 250_000 and _pipes())
+        in_child(_keep_no_pipe)
         fault_server.release()
         assert done.wait(10)
         stalled.raise_if_failed()
     assert (tmp_path / "file").read_bytes() == data
-    assert _pipes() <= before
+    assert not _pipes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no pipes elsewhere")
+def test_no_moment_is_a_wrong_one_to_fork(fault_server: FaultServer, client: native.Client, tmp_path: Path) -> None:
+    """Pipes are made and closed all the while."""
+    data = os.urandom(1 << 20)
+    fault_server.script(PATH, Object(data))
+    with Dispatcher() as dispatcher, (tmp_path / "file").open("w+b") as file:
+        for _ in range(100):
+            download = request(client, sink="stream")
+            download.feed_file(file, 0, len(data))
+            done = dispatcher.submit(download)
+            in_child(_keep_no_pipe)
+            assert done.wait(10)
+            download.raise_if_failed()
