@@ -44,5 +44,6 @@ include "parse/listing.pxi"
 include "parse/blobs.pxi"
 include "parse/versions.pxi"
 
+cml_runtime_watch_forks()
 os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

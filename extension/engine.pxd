@@ -57,7 +57,7 @@ cdef extern from "engine/engine.h" nogil:
     uint32_t cml_runtime_threads()
     uint64_t cml_runtime_connections()
     bint cml_runtime_quiesce(uint32_t timeout_ms)
-    void cml_runtime_after_fork_in_child()
+    void cml_runtime_watch_forks()
     uint64_t cml_runtime_generation()
 
     struct cml_credentials:
@@ -173,7 +173,6 @@ cdef extern from "engine/engine.h" nogil:
     cml_fed cml_request_feed_file(cml_request *request, int fd, uint64_t offset, uint64_t length)
     void cml_request_revoke(cml_request *request)
     void cml_request_cancel(cml_request *request)
-    void cml_request_after_fork_in_child(cml_request *request)
 
     struct cml_progress:
         bint headers_ready

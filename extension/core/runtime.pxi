@@ -92,7 +92,6 @@ def generation():
 
 
 def _after_fork_in_child():
-    cml_runtime_after_fork_in_child()
     _forget_log_thread()
     _fail_inherited()
 

@@ -56,7 +56,7 @@ void cml_note_push(struct cml_note *note) {
 }
 
 void cml_request_announce(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     struct cml_note *note = cml_note_claim(request);
     pthread_mutex_unlock(&request->lock);
     cml_note_push(note);
@@ -64,7 +64,7 @@ void cml_request_announce(struct cml_request *request) {
 
 /* False when the request was pointed elsewhere in this very moment: the news is told there. */
 static bool s_close(struct cml_request *request, const struct cml_note *note, bool *last) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool current = request->note == note;
     if (current) {
         request->note = NULL;
@@ -87,7 +87,7 @@ struct cml_request *cml_request_of_node(struct cml_node *node, bool *last) {
 
 bool cml_request_retarget(struct cml_request *request, struct cml_queue *queue) {
     cml_queue_acquire(queue);
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     struct cml_queue *old = request->queue;
     request->queue = queue;
     bool was_noted = false; /* false also for a note that a drainer has in hand */

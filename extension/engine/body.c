@@ -122,7 +122,7 @@ void cml_body_prefetch(struct cml_request *request) {
         return;
     }
     struct cml_buffer *buffer = cml_buffer_new((size_t)length);
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     if (buffer != NULL && request->room_posted == 0 && !request->revoked) {
         request->prefetched = buffer;
         buffer = NULL;
@@ -169,7 +169,7 @@ int cml_body_store(struct cml_request *request, const uint8_t *data, size_t leng
 
 /* Thousands of parked responses would hold 64 KiB each, outside of any budget. A checksum can only begin anew. */
 void cml_body_drop_spill(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool all = request->spill_len == request->received;
     if (request->spill_len > 0 && (all || !request->sum_whole)) {
         request->received -= request->spill_len;
@@ -182,7 +182,7 @@ void cml_body_drop_spill(struct cml_request *request) {
 }
 
 bool cml_body_restart(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     if (s_goes_to_file(request)) {
         bool unseen = !request->revoked && request->pieces_done == 0;
         if (unseen) {
@@ -230,7 +230,7 @@ bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces) {
     if (slots == NULL) {
         return false;
     }
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool early = request->room_posted == 0;
     if (early) {
         struct cml_piece *before = request->pieces;
@@ -244,7 +244,7 @@ bool cml_request_reserve_pieces(struct cml_request *request, uint32_t pieces) {
 }
 
 bool cml_request_feed(struct cml_request *request, void *data, size_t capacity) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool taken = request->piece_count < request->piece_slots && !request->revoked && capacity > 0 &&
                  request->file == NULL;
     bool running = !request->finished;
@@ -266,21 +266,31 @@ bool cml_request_feed(struct cml_request *request, void *data, size_t capacity) 
 }
 
 void cml_request_revoke(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     request->revoked = true;
     request->piece_count = 0;
     cml_file_wait_quiet(request);
     pthread_mutex_unlock(&request->lock);
 }
 
-void cml_request_after_fork_in_child(struct cml_request *request) {
-    pthread_mutex_init(&request->lock, NULL);
-    cml_file_after_fork_in_child(request);
-    cml_request_revoke(request);
+void cml_request_inherit(struct cml_request *request) {
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER; /* only children lock it, on first use */
+    pthread_mutex_lock(&one_at_a_time);
+    uint64_t now = cml_runtime_generation();
+    if (atomic_load_explicit(&request->lock_generation, memory_order_relaxed) != now) {
+        pthread_mutex_init(&request->lock, NULL);
+        cml_file_inherit(request);
+        if (!request->finished) {
+            request->revoked = true;
+            request->piece_count = 0;
+        }
+        atomic_store_explicit(&request->lock_generation, now, memory_order_release);
+    }
+    pthread_mutex_unlock(&one_at_a_time);
 }
 
 void cml_request_progress(struct cml_request *request, struct cml_progress *out) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     out->headers_ready = request->headers_ready;
     out->finished = request->finished;
     out->error = request->error;
@@ -295,7 +305,7 @@ void cml_request_progress(struct cml_request *request, struct cml_progress *out)
 }
 
 uint64_t cml_request_claim(struct cml_request *request, uint64_t *delivered) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     uint64_t done = request->pieces_done;
     *delivered = request->received - request->spill_len;
     request->exposed = request->exposed || done > 0;

@@ -67,7 +67,7 @@ bool cml_client_can_bulk(const struct cml_client *client) {
 /* What the try came to. A part may be shorter than its own headers say: aws-c-s3 does not count. */
 static int s_judge(struct cml_request *request) {
     struct cml_bulk *bulk = request->bulk;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     int why_stopped = bulk->stopped ? bulk->why_stopped : CML_OK;
     uint64_t received = request->received;
     pthread_mutex_unlock(&request->lock);
@@ -86,7 +86,7 @@ static void s_end(struct cml_request *request, int error) {
     pthread_mutex_lock(&s_lock);
     cml_link_remove(&bulk->link);
     pthread_mutex_unlock(&s_lock);
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     request->attempts = bulk->tries;
     if (error != CML_OK && bulk->failed_attempts > 1) {
         request->attempts += bulk->failed_attempts - 1;
@@ -102,7 +102,7 @@ static void s_start(struct cml_request *request);
 static void _on_again(struct aws_task *task, void *arg, enum aws_task_status status) {
     struct cml_request *request = arg;
     struct cml_bulk *bulk = request->bulk;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool stopped = bulk->stopped || status != AWS_TASK_STATUS_RUN_READY;
     int why = bulk->stopped ? bulk->why_stopped : CML_ERR_SHUTDOWN;
     pthread_mutex_unlock(&request->lock);
@@ -163,7 +163,7 @@ static int _on_headers(struct aws_s3_meta_request *meta, const struct aws_http_h
     (void)meta;
     struct cml_request *request = user_data;
     if (status >= 200 && status <= 299) {
-        pthread_mutex_lock(&request->lock);
+        cml_request_lock(request);
         s_take_headers(&request->response, headers, status);
         pthread_mutex_unlock(&request->lock);
     }
@@ -174,7 +174,7 @@ static void _on_progress(struct aws_s3_meta_request *meta, const struct aws_s3_m
                          void *user_data) {
     (void)meta;
     struct cml_request *request = user_data;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     if (cml_bulk_is_get(request->bulk)) {
         request->received += progress->bytes_transferred;
     } else {
@@ -205,7 +205,7 @@ static void _on_attempt(struct aws_s3_meta_request *meta, struct aws_s3_request_
     struct aws_http_headers *headers = NULL;
     bool told = aws_s3_request_metrics_get_response_status_code(metrics, &status) == AWS_OP_SUCCESS &&
                 aws_s3_request_metrics_get_response_headers(metrics, &headers) == AWS_OP_SUCCESS;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     request->bulk->failed_attempts = retries + 1;
     if (told && headers != NULL && !request->bulk->finish_seen) {
         s_take_headers(&request->current, headers, status);
@@ -218,7 +218,7 @@ static void _on_finish(struct aws_s3_meta_request *meta, const struct aws_s3_met
     (void)meta;
     struct cml_request *request = user_data;
     struct cml_bulk *bulk = request->bulk;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bulk->crt_error = result->error_code;
     if (result->error_response_headers != NULL) {
         s_take_headers(&request->current, result->error_response_headers, result->response_status);
@@ -279,7 +279,7 @@ static bool s_creates(const struct cml_request *request) {
 
 static void s_reset(struct cml_request *request) {
     struct cml_bulk *bulk = request->bulk;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     cml_response_reset(&request->response);
     cml_response_reset(&request->current);
     request->received = 0;
@@ -296,7 +296,7 @@ static void s_reset(struct cml_request *request) {
 /* Takes over the reference on `meta`, which may have finished already. */
 static void s_started(struct cml_request *request, struct aws_s3_meta_request *meta) {
     struct cml_bulk *bulk = request->bulk;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bulk->starting = false;
     bool stopped = bulk->stopped, ended = bulk->finish_seen;
     if (!ended) {
@@ -325,7 +325,7 @@ static void s_start(struct cml_request *request) {
         s_started(request, meta);
     } else {
         int error = aws_last_error();
-        pthread_mutex_lock(&request->lock);
+        cml_request_lock(request);
         request->bulk->starting = false;
         pthread_mutex_unlock(&request->lock);
         request->bulk->crt_error = error != 0 ? error : AWS_ERROR_UNKNOWN;
@@ -353,7 +353,7 @@ void cml_bulk_submit(struct cml_request *request) {
 
 static void _on_writable(void *user_data) {
     struct cml_request *request = user_data;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     request->pieces_done++; /* what the writer waits for */
     struct cml_note *note = request->finished ? NULL : cml_note_claim(request);
     pthread_mutex_unlock(&request->lock);
@@ -362,7 +362,7 @@ static void _on_writable(void *user_data) {
 }
 
 struct aws_s3_meta_request *cml_bulk_meta(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     struct aws_s3_meta_request *meta = request->bulk->meta;
     if (meta != NULL) {
         aws_s3_meta_request_acquire(meta);

@@ -224,7 +224,7 @@ static bool s_try(struct cml_request *request, aws_on_get_credentials_callback_f
 static void _on_look(struct aws_task *task, void *arg, enum aws_task_status status) {
     (void)task;
     struct s_wait *wait = arg;
-    pthread_mutex_lock(&wait->request->lock);
+    cml_request_lock(wait->request);
     bool stopped = wait->request->bulk->stopped || status != AWS_TASK_STATUS_RUN_READY;
     pthread_mutex_unlock(&wait->request->lock);
     if (stopped) {

@@ -22,7 +22,7 @@ bool cml_bulk_feed_file(struct cml_request *request, int fd, uint64_t offset, ui
 }
 
 static bool s_begin_step(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool may = !request->bulk->stopped;
     request->bulk->writing = may;
     pthread_mutex_unlock(&request->lock);
@@ -30,7 +30,7 @@ static bool s_begin_step(struct cml_request *request) {
 }
 
 static void s_end_step(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     request->bulk->writing = false;
     pthread_mutex_unlock(&request->lock);
 }

@@ -76,7 +76,7 @@ static bool s_cancel(struct cml_request *request) {
 
 void cml_bulk_created(struct cml_request *request) {
     struct cml_bulk *bulk = request->bulk;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool cancel = bulk->creating && bulk->stopped;
     bulk->creating = false;
     pthread_mutex_unlock(&request->lock);
@@ -102,7 +102,7 @@ static void s_be_patient(struct cml_request *request) {
 
 bool cml_bulk_stop_meta(struct cml_request *request) {
     struct cml_bulk *bulk = request->bulk;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool creating = bulk->creating && bulk->meta != NULL;
     bool begins = creating && !bulk->patient;
     bulk->patient = bulk->patient || creating;
@@ -115,13 +115,13 @@ bool cml_bulk_stop_meta(struct cml_request *request) {
 
 bool cml_bulk_stop(struct cml_request *request, int why) {
     struct cml_bulk *bulk = request->bulk;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bulk->why_stopped = bulk->stopped ? bulk->why_stopped : why;
     bulk->stopped = true;
     while (bulk->starting || bulk->writing) { /* another try, for microseconds; a write, for as long as its disk takes */
         pthread_mutex_unlock(&request->lock);
         cml_bulk_pause();
-        pthread_mutex_lock(&request->lock);
+        cml_request_lock(request);
     }
     pthread_mutex_unlock(&request->lock);
     return cml_bulk_stop_meta(request);

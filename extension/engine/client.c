@@ -142,6 +142,7 @@ struct cml_request *cml_request_new(struct cml_client *client, const char *metho
     request->pieces = request->own_pieces;
     request->piece_slots = CML_PIECES;
     pthread_mutex_init(&request->lock, NULL);
+    atomic_init(&request->lock_generation, cml_runtime_generation());
     cml_link_init(&request->live_link);
     cml_link_init(&request->wait_link);
     cml_link_init(&request->pace_link);
@@ -374,7 +375,7 @@ void cml_request_cancel(struct cml_request *request) {
     if (request->generation != cml_runtime_generation()) {
         return;
     }
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool finished = request->finished;
     pthread_mutex_unlock(&request->lock);
     if (finished) {

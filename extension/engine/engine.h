@@ -25,7 +25,8 @@ uint32_t cml_runtime_threads(void);
 uint64_t cml_runtime_connections(void);
 /* Refuses new requests, ends those under way and waits at most timeout_ms for that. True if nothing is left. */
 bool cml_runtime_quiesce(uint32_t timeout_ms);
-void cml_runtime_after_fork_in_child(void);
+/* Once, before anything else: a forked child then starts anew, and what was under way in its parent never ends in it. */
+void cml_runtime_watch_forks(void);
 uint64_t cml_runtime_generation(void);
 
 /* ---- credentials: snapshots that a refresher publishes and the engine reads ---- */
@@ -196,8 +197,6 @@ enum cml_fed cml_request_feed_file(struct cml_request *request, int fd, uint64_t
 /* From its return on the engine touches neither destination nor source of the caller: it waits for a write under way. */
 void cml_request_revoke(struct cml_request *request);
 void cml_request_cancel(struct cml_request *request); /* revokes, and stops the transfer */
-/* For one that was under way: its lock may be held by a thread that does not exist here. Nothing moves it any more. */
-void cml_request_after_fork_in_child(struct cml_request *request);
 
 struct cml_progress {
     bool headers_ready;

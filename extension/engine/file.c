@@ -379,7 +379,7 @@ static void s_write_first(struct cml_request *request) {
     pthread_mutex_unlock(&request->lock);
     size_t written = 0;
     int os_error = s_write(request, &slot, &written);
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     file->writing = false;
     s_failed(file, os_error);
     file->slots[file->first].in_pipe -= slot.piped ? written : 0;
@@ -399,7 +399,7 @@ static void _on_disk(struct cml_disk_job *job) {
     struct cml_file *file = CML_CONTAINER_OF(job, struct cml_file, job);
     struct cml_request *request = file->request;
     struct cml_note *note = NULL;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     uint64_t pieces_before = request->pieces_done;
     if (file->sealed > 0 && !s_stopped(request)) {
         s_write_first(request);
@@ -466,7 +466,7 @@ enum cml_fed cml_request_feed_file(struct cml_request *request, int fd, uint64_t
     if (request->bulk != NULL) {
         return cml_bulk_feed_file(request, fd, offset, length) ? CML_FED : CML_FED_REFUSED;
     }
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool taken = length > 0 && s_may_feed(request);
     bool finished = request->finished, again = false;
     if (taken) {
@@ -495,7 +495,7 @@ void cml_file_wait_quiet(struct cml_request *request) {
     }
 }
 
-void cml_file_after_fork_in_child(struct cml_request *request) {
+void cml_file_inherit(struct cml_request *request) {
     struct cml_file *file = request->file;
     if (file != NULL) {
         pthread_cond_init(&file->quiet, NULL);

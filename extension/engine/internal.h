@@ -288,8 +288,9 @@ struct cml_request {
     atomic_uint messages;
     struct cml_node inbox_node;
 
-    /* under lock: what consumer and loop share */
+    /* under lock, which is taken by cml_request_lock: what consumer and loop share */
     pthread_mutex_t lock;
+    _Atomic uint64_t lock_generation;
     struct cml_piece *pieces; /* own_pieces, or an array of its own */
     struct cml_piece own_pieces[CML_PIECES];
     uint32_t piece_slots;
@@ -351,6 +352,17 @@ struct cml_request {
     bool exposed; /* the consumer has claimed body bytes: no restart from zero */
 };
 
+/* In a forked child a lock that its parent made may be held by a thread that is not there: it is made anew on first use,
+ * and nothing moves the request any more. */
+void cml_request_inherit(struct cml_request *request);
+
+static inline void cml_request_lock(struct cml_request *request) {
+    if (atomic_load_explicit(&request->lock_generation, memory_order_acquire) != cml_runtime_generation()) {
+        cml_request_inherit(request);
+    }
+    pthread_mutex_lock(&request->lock);
+}
+
 void cml_dispatch(struct cml_request *request, enum cml_event event); /* loop thread */
 
 /* transport.c: the CRT's side */
@@ -402,7 +414,7 @@ void cml_file_restart(struct cml_request *request);
 bool cml_file_ends_later(struct cml_request *request, int error); /* then file.c calls cml_request_ended */
 void cml_file_ended(struct cml_request *request);
 void cml_file_wait_quiet(struct cml_request *request); /* until no thread writes; with `revoked`, for good */
-void cml_file_after_fork_in_child(struct cml_request *request);
+void cml_file_inherit(struct cml_request *request); /* see cml_request_lock */
 void cml_file_free(struct cml_file *file);
 /* announce.c; claim is called under the request's lock, push after it */
 struct cml_note *cml_note_claim(struct cml_request *request);

@@ -49,7 +49,7 @@ struct cml_note *cml_request_ended(struct cml_request *request) {
 
 void cml_request_conclude(struct cml_request *request, int error, int crt_error) {
     s_count_end(request, error);
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     request->error = error;
     request->crt_error = crt_error;
     request->headers_ready = request->headers_ready || error == CML_OK;
@@ -119,7 +119,7 @@ static void s_start(struct cml_request *request) {
 }
 
 static void s_count_attempt(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock); /* the consumer may look at any time */
+    cml_request_lock(request); /* the consumer may look at any time */
     request->attempts++;
     pthread_mutex_unlock(&request->lock);
 }
@@ -216,7 +216,7 @@ static void s_commit(struct cml_request *request) {
     if (!request->is_head) {
         cml_body_prefetch(request);
     }
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool news = !request->headers_ready;
     request->headers_ready = true;
     pthread_mutex_unlock(&request->lock);
@@ -258,7 +258,7 @@ static void s_credit_window(struct cml_request *request) {
     if (request->sink != CML_SINK_STREAM) {
         return;
     }
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     uint64_t posted = request->room_posted;
     pthread_mutex_unlock(&request->lock);
     uint64_t wanted = posted > request->attempt_base ? posted - request->attempt_base : 0;
@@ -311,7 +311,7 @@ static void s_judge(struct cml_request *request) {
     s_commit(request);
     s_start_checksum(request);
     bool unseen = request->sum.kind == CML_SUM_NONE && !request->current.chunked && cml_socket_is_plain(request);
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     request->unseen = unseen;
     pthread_mutex_unlock(&request->lock);
     if (request->sink == CML_SINK_COLLECT && request->current.content_length > 0 && !request->is_head) {
@@ -366,7 +366,7 @@ static void s_stop_if_enough(struct cml_request *request) {
 /* In one breath: after a revoke the memory that the bytes may be in is its owner's. */
 static int s_keep(struct cml_request *request, const uint8_t *data, size_t length, bool *filled) {
     int error = CML_ERR_CANCELLED;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     if (!request->revoked) {
         s_sum_up(request, data, length);
         error = cml_body_store(request, data, length, filled);
@@ -428,7 +428,7 @@ static void s_conclude(struct cml_request *request) {
 }
 
 bool cml_request_is_revoked(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool revoked = request->revoked;
     pthread_mutex_unlock(&request->lock);
     return revoked;
@@ -447,7 +447,7 @@ static void s_log(const struct cml_request *request, int level, const char *what
 /* Nobody has seen anything of the response: the next attempt may bring another. */
 static void s_uncommit(struct cml_request *request) {
     request->committed = false;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     request->headers_ready = false;
     pthread_mutex_unlock(&request->lock);
 }
@@ -495,7 +495,7 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
     }
     atomic_fetch_add_explicit(&request->client->retries, 1, memory_order_relaxed);
     if (cml_may_be_done(request)) {
-        pthread_mutex_lock(&request->lock);
+        cml_request_lock(request);
         request->in_doubt = true;
         pthread_mutex_unlock(&request->lock);
     }
@@ -512,7 +512,7 @@ static void s_retry_or_fail(struct cml_request *request, enum cml_action action)
 
 /* Only when the consumer has taken all that was received: what waits for room must not grow with each parking. */
 static void s_resume_if_room(struct cml_request *request) {
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     bool has_room = request->room_posted > request->received;
     pthread_mutex_unlock(&request->lock);
     if (has_room) {
@@ -573,7 +573,7 @@ static void s_fail(struct cml_request *request) {
         cml_link_remove(&request->live_link);
     }
     if (request->stream != NULL) { /* exit does not wait for it, but the caller's memory is free from here on */
-        pthread_mutex_lock(&request->lock);
+        cml_request_lock(request);
         request->revoked = true;
         pthread_mutex_unlock(&request->lock);
         cml_transport_abort(request);

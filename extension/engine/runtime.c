@@ -136,7 +136,7 @@ uint64_t cml_runtime_connections(void) {
     return live > 0 ? (uint64_t)live : 0;
 }
 
-void cml_runtime_after_fork_in_child(void) {
+static void _after_fork_in_child(void) {
     atomic_fetch_add(&s_generation, 1);
     cml_pool_set_idle_hook(NULL);
     atomic_store(&s_trimming, false);
@@ -149,6 +149,17 @@ void cml_runtime_after_fork_in_child(void) {
     cml_live_reset_after_fork();
     cml_log_reset_after_fork();
     cml_disk_reset_after_fork();
+}
+
+static void s_watch_forks(void) {
+    pthread_atfork(NULL, NULL, _after_fork_in_child);
+}
+
+/* Not one of Python's handlers: before those run, the thread states of the parent's other threads are taken apart, and
+ * what they had, closed. */
+void cml_runtime_watch_forks(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, s_watch_forks);
 }
 
 /* ---- inbox ---- */

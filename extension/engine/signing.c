@@ -50,7 +50,7 @@ static int s_payload_hash(struct cml_request *request, char hex[65]) {
     struct aws_byte_buf out = aws_byte_buf_from_empty_array(digest, sizeof(digest));
     struct aws_hash *hash = aws_sha256_new(aws_default_allocator());
     int result = AWS_OP_SUCCESS;
-    pthread_mutex_lock(&request->lock); /* the source may be revoked while it is read */
+    cml_request_lock(request); /* the source may be revoked while it is read */
     if (request->revoked) {
         result = aws_raise_error(AWS_ERROR_HTTP_STREAM_CANCELLED);
     } else if (request->body_span_count == 0) {

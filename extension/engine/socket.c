@@ -167,7 +167,7 @@ static uint64_t s_next_piece(const struct cml_reader *reader) {
     if (request == NULL || reader->encrypted || reader->no_marks || s_expected(request) < LEAST_MARK) {
         return 1;
     }
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     size_t room = s_target(reader, request).room;
     pthread_mutex_unlock(&request->lock);
     return room < LEAST_MARK ? 1 : room < MOST_MARK ? room : MOST_MARK;
@@ -305,7 +305,7 @@ static bool s_read_in_place(struct cml_reader *reader, struct cml_request *reque
     uint8_t *own = buffer->buffer;
     size_t capacity = buffer->capacity;
     struct s_target target = {.room = 0};
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     if (capacity >= LEAST_IN_PLACE) {
         target = s_target(reader, request);
     }

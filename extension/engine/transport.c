@@ -64,7 +64,7 @@ static int s_source_read(struct aws_input_stream *stream, struct aws_byte_buf *d
     }
     int result = AWS_OP_SUCCESS;
     ssize_t got = (ssize_t)take;
-    pthread_mutex_lock(&request->lock);
+    cml_request_lock(request);
     if (request->revoked) {
         result = aws_raise_error(AWS_ERROR_HTTP_STREAM_CANCELLED);
     } else if (request->body_span_count > 0) {

@@ -240,7 +240,7 @@ cdef class Request:
 
     cdef forked(self):
         self.has_forked = True
-        cml_request_after_fork_in_child(self.c)
+        cml_request_revoke(self.c)
         if self.waiter is None:
             return
         if self.is_range:

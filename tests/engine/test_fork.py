@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -236,6 +238,61 @@ def test_a_child_signs_with_credentials_of_its_own(fault_server: FaultServer, ur
     in_child(child)
     assert all("AKIDEXAMPLE" in (each.header("authorization") or "") for each in fault_server.requests)
     assert len(fault_server.requests) == 2
+
+
+def test_a_child_waits_for_no_thread_of_its_parents(
+    fault_server: FaultServer, client: native.Client, tmp_path: Path
+) -> None:
+    """What those threads had in their hands is closed in the child, before any of Python's fork handlers runs."""
+    data = os.urandom(4 << 20)
+    fault_server.script(PATH, Object(data))
+    stop = threading.Event()
+
+    def downloads(number: int) -> None:
+        with (tmp_path / str(number)).open("w+b") as file:
+            while not stop.is_set():
+                download = request(client, sink="stream")
+                download.feed_file(file, 0, len(data))
+                download.perform()
+
+    threads = [threading.Thread(target=downloads, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            in_child(lambda: None)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_what_a_thread_has_of_its_own_is_dropped_in_the_child(fault_server: FaultServer, client: native.Client) -> None:
+    class Closing:
+        def __init__(self, stream: native.Request) -> None:
+            self.stream = stream
+
+        def __del__(self) -> None:
+            self.stream.cancel()
+
+    local, stop, started = threading.local(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        local.closing = Closing(open_stream(client, "/bucket/stalls"))
+        local.closing.stream.feed_piece(80_000)
+        started.set()
+        stop.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert started.wait(10)
+        fault_server.wait_for(lambda: fault_server.stalled == 1)
+        in_child(lambda: None)
+        assert fault_server.stalled == 1, "the child has closed its parent's stream"
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_a_child_counts_its_own(url: str, client: native.Client) -> None:

@@ -274,8 +274,6 @@ static void test_conditions(void) {
 static MAYBE_UNUSED int s_in_child(struct call *inherited) {
     alarm(20);
     unsigned before = atomic_load(&check_failures);
-    cml_runtime_after_fork_in_child();
-    cml_request_after_fork_in_child(inherited->request);
     CHECK(!cml_runtime_running());
     CHECK(!cml_request_feed(inherited->request, inherited, 1));
     cml_request_cancel(inherited->request);
@@ -324,6 +322,7 @@ static void test_fork(void) {
 }
 
 int main(void) {
+    cml_runtime_watch_forks();
     engine_start(2, 64);
     server_start(&server, s_handle);
     client = client_of(&server);
