@@ -251,6 +251,8 @@ struct cml_wire {
     struct cml_request *owner;
 };
 
+struct cml_source;
+
 struct cml_request {
     atomic_int refs;
     /* immutable once submitted */
@@ -371,12 +373,20 @@ void cml_transport_abort(struct cml_request *request);
 int cml_transport_unsent(const struct cml_request *request); /* bytes in the socket's buffer; -1 where it won't say */
 void cml_transport_open_window(struct cml_request *request, uint64_t bytes);
 
-/* socket.c: how connections are read */
+/* source.c: the body of an upload, as aws-c-http reads it */
+struct aws_input_stream *cml_source_new(struct cml_request *request);
+/* Sends a message whose end stands for bytes of the source. Of what the socket has not taken, and the message then begins
+ * with, it holds the bytes themselves. AWS_OP_SUCCESS or AWS_OP_ERR. */
+int cml_source_send(struct cml_source *source, int socket, struct aws_byte_cursor *message);
+
+/* socket.c: how connections are read and written */
 void cml_socket_adopt(struct cml_connection *connection);
 void cml_socket_leave(struct cml_connection *connection); /* it goes, and the socket may stay for a while */
 /* Of a request in BODY: whether bytes wait in its socket for more of their kind, and how many. */
 bool cml_socket_holds_back(const struct cml_request *request);
 int cml_socket_unread(const struct cml_request *request);
+/* Whether the next message that is written is given to cml_source_send. */
+bool cml_socket_lend(const struct cml_request *request, struct cml_source *source);
 bool cml_socket_is_plain(const struct cml_request *request); /* its bytes are the body's own, not encrypted */
 void cml_socket_go_on(const struct cml_request *request); /* there is room again, or it does not matter any more */
 

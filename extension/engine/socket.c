@@ -1,4 +1,4 @@
-/* What is read from a connection's socket, where to, and when. Loop thread.
+/* What is read from a connection's socket, where to, and when; and what is written. Loop thread.
  *
  * aws-c-io reads into a message of its own, which aws-c-http takes apart. Here its socket's read is stood in for:
  * - Bytes that are certainly the body's go straight to where the body goes. The message that carries them is lent that
@@ -59,6 +59,13 @@ struct cml_reader {
     bool told;     /* it has put off reading: what it heard of then, the end too, it will not hear of again */
     bool no_marks; /* the kernel does not do them well */
     int mark;
+    bool direct; /* what aws-c-http writes comes as it is */
+    bool writing;
+    struct cml_source *lent; /* borrowed: the next message stands for bytes of it */
+    aws_socket_on_write_completed_fn *on_written;
+    struct aws_channel_task late; /* tells of a write that has failed */
+    struct aws_io_message *failed;
+    int write_error;
 };
 
 static struct cml_reader *s_of(const struct aws_socket *socket) {
@@ -387,20 +394,72 @@ static int s_read(struct aws_socket *socket, struct aws_byte_buf *buffer, size_t
 
 /* ---- writing ---- */
 
-/* The socket's handler gives its message for user_data. */
+bool cml_socket_lend(const struct cml_request *request, struct cml_source *source) {
+    struct cml_reader *reader = request->connection != NULL ? request->connection->reader : NULL;
+    if (reader == NULL || !reader->direct || reader->writing || reader->lent != NULL) {
+        return false;
+    }
+    reader->lent = source;
+    return true;
+}
+
+/* A server that refuses an upload answers and hangs up. What it said is in the socket, and counts more than that. */
+static void s_hear_first(struct cml_reader *reader, struct aws_socket *socket) {
+    reader->empty = false;
+    if (socket->readable_fn != NULL && aws_socket_is_open(socket) && s_peek(socket->io_handle.data.fd) > 0) {
+        socket->readable_fn(socket, AWS_OP_SUCCESS, socket->readable_user_data);
+    }
+}
+
+static void _on_written(struct aws_socket *socket, int error_code, size_t amount, void *user_data) {
+    struct cml_reader *reader = s_of(socket);
+    if (error_code != AWS_ERROR_SUCCESS) {
+        s_hear_first(reader, socket);
+    }
+    reader->writing = false; /* first: it writes the next message */
+    reader->on_written(socket, error_code, amount, user_data);
+}
+
+static void _on_late(struct aws_channel_task *task, void *socket, enum aws_task_status status) {
+    (void)status; /* when the channel goes away, too, the message has to be given back */
+    struct cml_reader *reader = CML_CONTAINER_OF(task, struct cml_reader, late);
+    _on_written(socket, reader->write_error, 0, reader->failed);
+}
+
+/* A write that fails at once would close the connection before it is read again. */
+static void s_fail_later(struct cml_reader *reader, struct aws_socket *socket, struct aws_io_message *message) {
+    reader->failed = message;
+    reader->write_error = aws_last_error();
+    aws_channel_task_init(&reader->late, _on_late, socket, "cumulo_late");
+    aws_channel_schedule_task_now(message->owning_channel, &reader->late);
+}
+
+/* The socket's handler gives its message for user_data. One of which all is sent already is written as no bytes: its end
+ * is told in a task, as any other's. */
 static int s_write(struct aws_socket *socket, const struct aws_byte_cursor *bytes,
                    aws_socket_on_write_completed_fn *on_written, void *user_data) {
+    struct cml_reader *reader = s_of(socket);
+    struct cml_source *lent = reader->lent;
+    struct aws_byte_cursor left = *bytes;
+    reader->lent = NULL;
     s_spare_wiping(user_data);
-    return s_of(socket)->crt->socket_write_fn(socket, bytes, on_written, user_data);
+    if (lent != NULL && cml_source_send(lent, socket->io_handle.data.fd, &left) != AWS_OP_SUCCESS) {
+        return AWS_OP_ERR;
+    }
+    reader->on_written = on_written;
+    reader->writing = true;
+    if (reader->crt->socket_write_fn(socket, &left, _on_written, user_data) != AWS_OP_SUCCESS) {
+        s_fail_later(reader, socket, user_data);
+    }
+    return AWS_OP_SUCCESS;
 }
 
 /* ---- life ---- */
 
 static void s_clean_up(struct aws_socket *socket) {
     struct cml_reader *reader = s_of(socket);
-    socket->vtable = reader->crt;
+    reader->crt->socket_cleanup_fn(socket); /* it may tell of writes that have come to nothing */
     free(reader);
-    socket->vtable->socket_cleanup_fn(socket);
 }
 
 void cml_socket_adopt(struct cml_connection *connection) {
@@ -420,6 +479,7 @@ void cml_socket_adopt(struct cml_connection *connection) {
     reader->connection = connection;
     reader->encrypted = endpoint->tls || (endpoint->proxy_host != NULL && endpoint->proxy_tls);
     reader->mark = 1;
+    reader->direct = !reader->encrypted && aws_channel_get_first_slot(channel)->adj_right->adj_right == NULL;
     socket->vtable = &reader->vtable;
     connection->reader = reader;
     connection->socket = socket;

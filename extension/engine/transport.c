@@ -20,108 +20,6 @@
 #    include <termios.h>
 #endif
 
-/* Every record of s2n's holds the message it is cut from: small messages keep what is on its way small. */
-#define TLS_WRITE_BYTES ((size_t)64 << 10)
-
-/* ---- the upload's source, read by the h1 encoder ---- */
-
-struct s_source {
-    struct aws_input_stream base;
-    struct cml_request *request; /* referenced: the encoder may outlive the attempt by a moment */
-    uint64_t at;
-    uint32_t span; /* of memory: the one that is being read, and how much of it was */
-    size_t span_at;
-};
-
-/* Under lock. */
-static void s_copy_spans(struct s_source *source, uint8_t *to, size_t length) {
-    while (length > 0) {
-        const struct cml_bytes *span = &source->request->body_spans[source->span];
-        size_t left = span->length - source->span_at, take = left < length ? left : length;
-        memcpy(to, span->data + source->span_at, take);
-        to += take;
-        length -= take;
-        source->span_at += take;
-        if (source->span_at == span->length) {
-            source->span++;
-            source->span_at = 0;
-        }
-    }
-}
-
-/* 0 bytes without end of stream would spin the encoder, so a short source is an error at once. */
-static int s_source_read(struct aws_input_stream *stream, struct aws_byte_buf *dest) {
-    struct s_source *source = CML_CONTAINER_OF(stream, struct s_source, base);
-    struct cml_request *request = source->request;
-    uint64_t left = request->body_length - source->at;
-    size_t room = dest->capacity - dest->len;
-    if (request->client->endpoint->tls && room > TLS_WRITE_BYTES) {
-        room = TLS_WRITE_BYTES;
-    }
-    size_t take = left < room ? (size_t)left : room;
-    if (take == 0) {
-        return AWS_OP_SUCCESS;
-    }
-    int result = AWS_OP_SUCCESS;
-    ssize_t got = (ssize_t)take;
-    cml_request_lock(request);
-    if (request->revoked) {
-        result = aws_raise_error(AWS_ERROR_HTTP_STREAM_CANCELLED);
-    } else if (request->body_span_count > 0) {
-        s_copy_spans(source, dest->buffer + dest->len, take);
-    } else {
-        got = pread(request->body_fd, dest->buffer + dest->len, take, (off_t)(request->body_offset + source->at));
-        result = got > 0 ? AWS_OP_SUCCESS : aws_raise_error(AWS_IO_STREAM_READ_FAILED);
-    }
-    pthread_mutex_unlock(&request->lock);
-    if (result == AWS_OP_SUCCESS) {
-        dest->len += (size_t)got;
-        source->at += (uint64_t)got;
-        request->source_at = source->at;
-        request->progress_ns = cml_now_ns();
-    }
-    return result;
-}
-
-static int s_source_status(struct aws_input_stream *stream, struct aws_stream_status *status) {
-    struct s_source *source = CML_CONTAINER_OF(stream, struct s_source, base);
-    status->is_end_of_stream = source->at >= source->request->body_length;
-    status->is_valid = true;
-    return AWS_OP_SUCCESS;
-}
-
-static int s_source_length(struct aws_input_stream *stream, int64_t *out) {
-    *out = (int64_t)CML_CONTAINER_OF(stream, struct s_source, base)->request->body_length;
-    return AWS_OP_SUCCESS;
-}
-
-static int s_source_seek(struct aws_input_stream *stream, int64_t offset, enum aws_stream_seek_basis basis) {
-    (void)stream, (void)offset, (void)basis;
-    return aws_raise_error(AWS_IO_STREAM_SEEK_UNSUPPORTED); /* a retry makes a new source */
-}
-
-static const struct aws_input_stream_vtable s_source_vtable = {
-    .seek = s_source_seek,
-    .read = s_source_read,
-    .get_status = s_source_status,
-    .get_length = s_source_length,
-};
-
-static void s_source_destroy(void *object) {
-    struct s_source *source = object;
-    cml_request_release(source->request);
-    aws_mem_release(aws_default_allocator(), source);
-}
-
-static struct aws_input_stream *s_source_new(struct cml_request *request) {
-    struct s_source *source = aws_mem_calloc(aws_default_allocator(), 1, sizeof(*source));
-    source->base.vtable = &s_source_vtable;
-    aws_ref_count_init(&source->base.ref_count, source, s_source_destroy);
-    source->request = request;
-    cml_request_acquire(request);
-    return &source->base;
-}
-
 /* ---- the message ---- */
 
 static void s_add(struct aws_http_message *message, const char *name, size_t name_len, const char *value,
@@ -146,7 +44,7 @@ static void s_add_body(struct cml_request *request, struct aws_http_message *mes
     snprintf(text, sizeof(text), "%llu", (unsigned long long)request->body_length);
     s_add_text(message, "Content-Length", text);
     if (request->body_length > 0) {
-        struct aws_input_stream *source = s_source_new(request);
+        struct aws_input_stream *source = cml_source_new(request);
         aws_http_message_set_body_stream(message, source);
         aws_input_stream_release(source); /* the message holds it now */
     }
