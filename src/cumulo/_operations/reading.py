@@ -14,13 +14,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import END, Plan
-from cumulo._native import generation
+from cumulo._native import Extent, Extents, generation
+from cumulo._redirected import Redirected
 from cumulo.exceptions import BaseError, GenericError, NotSupportedError, ObjectChangedError, PreconditionError
 
-from .extents import Extent, Extents
 from .parts import DEFAULT_CONCURRENCY, DEFAULT_PART_BYTES
 
 if TYPE_CHECKING:
+    from cumulo._native import PinnedRanges
     from cumulo._result import Body, GetResult
     from cumulo._types import GetOptions, ObjectMeta
     from cumulo.store._base import ObjectStoreMethods
@@ -54,6 +55,7 @@ class Reader:
         self._etag: str | None = None
         """Its ETag, where requests can be made to depend on it."""
         self._pinned: bytes | None = None
+        self._ranges: PinnedRanges | None = None
         if version is not None:
             self._pin(version)
         self._block = block_bytes
@@ -100,9 +102,14 @@ class Reader:
     def _range_here(self, start: int, end: int) -> bytes | None:
         if self._pinned is None or end - start > DEFAULT_PART_BYTES:
             return None
+        ranges = self._ranges
+        if ranges is None or ranges.is_inherited:
+            ranges = self._ranges = self._store._pinned_ranges(self._path, self._pinned)
+            if ranges is None:
+                return None
         try:
-            return self._store._get_pinned(self._path, self._pinned, start, end)
-        except PreconditionError:
+            return ranges.get(start, end)
+        except (PreconditionError, Redirected):
             return None
 
     def _is_near(self, number: int, length: int) -> bool:
@@ -151,8 +158,8 @@ class Reader:
 
     def line_here(self) -> bytes | None:
         """The next line, if it is here: where most lines are."""
-        start, text = self._lines
-        first = self.at - start
+        text = self._lines.content
+        first = self.at - self._lines.start
         if 0 <= first < len(text):
             last = text.find(b"\n", first) + 1
             if last > 0:
