@@ -1,8 +1,8 @@
-# What a reader keeps of an object: the spans it read last, each at its place, up to so many bytes together. One call at a
-# time, under the GIL.
+# What a reader keeps of an object: the spans it read last, each at its place, up to so many bytes together. One call
+# at a time, under the GIL.
 #
-# Spans may overlap, but none lies within another: their ends are in the order of their starts. What was read twice is the
-# same in both: of one version of the object.
+# Spans may overlap, but none lies within another: their ends are in the order of their starts. What was read twice is
+# the same in both: of one version of the object.
 
 cdef class Extent:
     """A span of the object that is here."""
@@ -16,7 +16,7 @@ cdef class Extent:
         self.end = start + len(content)
         self.content = content
 
-    def cut(self, int64_t start, int64_t end):
+    cpdef bytes cut(self, int64_t start, int64_t end):
         """The bytes from `start` to `end`, or to where the span ends; all of it without a copy."""
         return self.content[start - self.start : end - self.start]
 
@@ -33,7 +33,7 @@ cdef class Extents:
         self.limit = limit_bytes
         self.clear()
 
-    def find(self, int64_t at):
+    cpdef Extent find(self, int64_t at):
         """A span with the byte `at`."""
         cdef Py_ssize_t place = self.behind(at)
         cdef Extent extent
@@ -45,7 +45,7 @@ cdef class Extents:
         self.used.move_to_end(extent)
         return extent
 
-    def add(self, Extent extent not None):
+    cpdef add(self, Extent extent):
         """Keep a span, if it leaves room for others."""
         cdef Py_ssize_t place
         if len(extent.content) > self.limit // 2:
@@ -70,7 +70,7 @@ cdef class Extents:
         self.used = collections.OrderedDict()
         self.size = 0
 
-    cdef Py_ssize_t behind(self, int64_t at) noexcept:
+    cdef Py_ssize_t behind(self, int64_t at):
         # The place of the first that starts behind `at`.
         cdef Py_ssize_t first = 0
         cdef Py_ssize_t last = len(self.placed)

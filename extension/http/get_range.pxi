@@ -39,54 +39,6 @@ def get_range(Client client not None, str key not None, uint64_t start, uint64_t
     return request.take_target()
 
 
-cdef class PinnedRanges:
-    """Short ranges of one version of an object, that with a strong ETag. Of this process only."""
-
-    cdef Client client
-    cdef bytes path
-    cdef bytes etag
-    cdef object context
-
-    def __cinit__(self, Client client not None, str key not None, bytes etag not None, context):
-        self.client = client
-        self.path = _target(client, key)
-        self.etag = etag
-        self.context = context
-
-    @property
-    def is_inherited(self):
-        """Whether it was made before a fork."""
-        return self.client.generation != cml_runtime_generation()
-
-    def get(self, uint64_t start, uint64_t end):
-        """Bytes `start` to `end` (exclusive); waits on this thread. None where the server sends another version."""
-        cdef Request request = _range_request(self.client, self.path, start, end, self.context)
-        cdef bytes content = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(end - start))
-        cdef cml_progress progress
-        cml_request_add_header(request.c, b"If-Match", 8, PyBytes_AS_STRING(self.etag), len(self.etag))
-        request.into = [content]  # which nobody has yet
-        cml_request_feed(request.c, <uint8_t *>PyBytes_AS_STRING(content), end - start)
-        request.perform()
-        cml_request_progress(request.c, &progress)
-        return content[:progress.delivered] if _has_etag(request, self.etag) else None
-
-
-cdef bint _has_etag(Request request, bytes etag):
-    # Servers that take no notice of If-Match are found out by what they answer.
-    cdef cml_response_view view
-    cdef const char *name
-    cdef const char *value
-    cdef const char *end
-    cml_request_response(request.c, &view)
-    name, end = view.headers, view.headers + view.headers_len
-    while name < end:
-        value = name + strlen(name) + 1
-        if strcasecmp(name, b"etag") == 0:
-            return strcmp(value, PyBytes_AS_STRING(etag)) == 0
-        name = value + strlen(value) + 1
-    return False
-
-
 def get_range_async(Client client not None, str key not None, uint64_t start, uint64_t end, context):
     """The same as a future of the running event loop; None where none is running."""
     cdef Request request

@@ -19,6 +19,8 @@ from ._drivers import run_in_background, sync
 from ._drivers.turns import Turns
 from ._operations.reading import Reader, opened
 from ._operations.writing import Writer
+from ._redirected import Redirected
+from .exceptions import PreconditionError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -112,9 +114,11 @@ class ReadableFile(io.RawIOBase):
         length = length_of(size)
         with self._turns.lock:
             reader = self._open()
-            if length is not None and (found := reader.read_here(length)) is not None:
-                return found
-            return sync.run(reader.read(length))
+            try:
+                found = None if length is None else reader.read_here(length)
+            except (PreconditionError, Redirected):
+                found = None  # the plan says why
+            return sync.run(reader.read(length)) if found is None else found
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """Up to so many bytes, with one wait at most."""
@@ -350,8 +354,8 @@ def open_reader(store: ObjectStoreMethods, path: str, buffer_size: int, size: in
     store._check_path(path)
     if size is None:
         return (yield from opened(store, path, buffer_size))
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise ValueError(f"size must be 0 or a positive integer, not {size!r}")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= sys.maxsize:
+        raise ValueError(f"size must be 0 or a positive integer of 64 bits, not {size!r}")
     return Reader(store, path, size, None, buffer_size)
 
 
