@@ -22,51 +22,21 @@ cdef object _prepare_ranges():
     _range_future = RangeFuture
 
 
-cdef Request _range_request(Client client, str key, uint64_t start, uint64_t end, context):
+cdef Request _range_request(Client client, bytes path, uint64_t start, uint64_t end, context):
     cdef Request request
     if client.generation != cml_runtime_generation():
         raise RuntimeError("this client was made before a fork")
-    request = Request(client, "GET", _path(client.base, key) + client.query, context=context, sink="buffer",
-                      cut=client.cuts)
+    request = Request(client, "GET", path, context=context, sink="buffer", cut=client.cuts)
     cml_request_set_range(request.c, CML_RANGE_BOUNDED, start, end)
     return request
 
 
 def get_range(Client client not None, str key not None, uint64_t start, uint64_t end, context):
     """Bytes `start` to `end` (exclusive) of an object; waits on this thread."""
-    cdef Request request = _range_request(client, key, start, end, context)
+    cdef Request request = _range_request(client, _target(client, key), start, end, context)
     request.feed_target(end - start)
     request.perform()
     return request.take_target()
-
-
-def get_pinned(Client client not None, str key not None, uint64_t start, uint64_t end, bytes etag not None, context):
-    """The same of the version with this strong ETag, as `bytes`; None where the server sends another."""
-    cdef Request request = _range_request(client, key, start, end, context)
-    cdef bytes content = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(end - start))
-    cdef cml_progress progress
-    cml_request_add_header(request.c, b"If-Match", 8, PyBytes_AS_STRING(etag), len(etag))
-    request.into = [content]  # which nobody has yet
-    cml_request_feed(request.c, <uint8_t *>PyBytes_AS_STRING(content), end - start)
-    request.perform()
-    cml_request_progress(request.c, &progress)
-    return content[:progress.delivered] if _has_etag(request, etag) else None
-
-
-cdef bint _has_etag(Request request, bytes etag):
-    # Servers that take no notice of If-Match are found out by what they answer.
-    cdef cml_response_view view
-    cdef const char *name
-    cdef const char *value
-    cdef const char *end
-    cml_request_response(request.c, &view)
-    name, end = view.headers, view.headers + view.headers_len
-    while name < end:
-        value = name + strlen(name) + 1
-        if strcasecmp(name, b"etag") == 0:
-            return strcmp(value, PyBytes_AS_STRING(etag)) == 0
-        name = value + strlen(value) + 1
-    return False
 
 
 def get_range_async(Client client not None, str key not None, uint64_t start, uint64_t end, context):
@@ -77,7 +47,7 @@ def get_range_async(Client client not None, str key not None, uint64_t start, ui
     loop = _running_loop()
     if loop is None:
         return None
-    request = _range_request(client, key, start, end, context)
+    request = _range_request(client, _target(client, key), start, end, context)
     request.feed_target(end - start)
     future = _range_future(loop=loop)
     request.is_range = True
@@ -85,6 +55,10 @@ def get_range_async(Client client not None, str key not None, uint64_t start, ui
     request.submit(_loop_queue(loop))
     future.request = request
     return future
+
+
+cdef bytes _target(Client client, str key):
+    return _path(client.base, key) + client.query
 
 
 cdef bytes _path(bytes base, str key):

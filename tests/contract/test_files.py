@@ -167,6 +167,7 @@ def test_arguments_that_make_no_sense(filled: Any, opened: Any) -> None:
     reader = opened.reader(filled, "data")
     for wrong in (lambda: reader.read(-2), lambda: reader.seek(-5), lambda: reader.seek(0, 7),
                   lambda: opened.reader(filled, "data", buffer_size=0), lambda: opened.reader(filled, "data", size=-1),
+                  lambda: opened.reader(filled, "data", size=1 << 63),
                   lambda: opened.writer(filled, "x", buffer_size=0),
                   lambda: opened.writer(filled, "x", max_concurrency=0),
                   lambda: opened.writer(filled, "")):  # fmt: skip
@@ -176,6 +177,15 @@ def test_arguments_that_make_no_sense(filled: Any, opened: Any) -> None:
         reader.read("all")
     with pytest.raises(FileNotFoundError):
         opened.reader(filled, "missing")
+
+
+def test_numbers_that_are_larger_than_any_object(filled: Any, opened: Any) -> None:
+    reader = opened.reader(filled, "data", buffer_size=1 << 80)
+    reader.seek(len(DATA) - 10)
+    assert reader.read(1 << 80) == DATA[-10:]
+    reader.seek(1 << 80)
+    assert reader.read(1) == b""
+    assert reader.tell() == 1 << 80
 
 
 def test_a_size_that_is_known(filled: Any, opened: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import cumulo as obs
 from cumulo.exceptions import BaseError, GenericError, NotFoundError, ObjectChangedError, PermissionDeniedError
 from cumulo.store import HTTPStore
 from tests.faults import FaultServer, Object, Request, Response
@@ -30,6 +31,14 @@ def test_every_read(fault_server: FaultServer, web: HTTPStore, read: str) -> Non
     redirects(fault_server, DATA)
     assert READS[read](web, DATA)
     assert fault_server.seen("/signed/key")[0].query == {"X-Signature": "s3cr3t"}
+
+
+def test_a_reader_here_and_there(fault_server: FaultServer, web: HTTPStore) -> None:
+    redirects(fault_server, DATA)
+    with obs.open_reader(web, "key") as reader:
+        for place in (9000, 100, 20_000):
+            reader.seek(place)
+            assert reader.read(50) == DATA[place : place + 50]
 
 
 def test_a_large_object_in_parts_straight_from_there(fault_server: FaultServer, web: HTTPStore) -> None:

@@ -100,12 +100,16 @@ def test_a_size_spares_the_head(fault_server: FaultServer, faulty: S3Store, stor
 
 
 @pytest.mark.parametrize("heeds", [True, False], ids=["if-match", "no-if-match"])
+@pytest.mark.parametrize("before", [0, 2])
 @pytest.mark.parametrize("size", [16 * KIB, 20 * MIB])
 def test_a_replaced_object_is_an_error(
-    fault_server: FaultServer, faulty: S3Store, stored: Object, heeds: bool, size: int
+    fault_server: FaultServer, faulty: S3Store, stored: Object, heeds: bool, size: int, before: int
 ) -> None:
     reader = obs.open_reader(faulty, "key")
     old = stored.current_etag
+    for place in (5 * MIB, 9 * MIB)[:before]:
+        reader.seek(place)
+        assert reader.read(100) == DATA[place : place + 100]
     stored.replace(bytes(len(DATA)))
     if not heeds:  # answers for the new object, whatever it is asked for
 
@@ -152,6 +156,24 @@ def test_a_cancelled_read_can_be_repeated(fault_server: FaultServer, faulty: S3S
         reader.close()
 
     asyncio.run(run())
+
+
+def test_a_child_reads_on(faulty: S3Store, stored: Object) -> None:
+    """By requests of its own, from where its parent was; the parent's reads go on, too."""
+    reader = obs.open_reader(faulty, "key")
+
+    def reads_well() -> bool:
+        places = [reader.tell(), 7 * MIB, 25 * MIB, 11 * MIB]
+        found = [(reader.seek(place), reader.read(100)) for place in places]
+        return found == [(place, DATA[place : place + 100]) for place in places]
+
+    reader.seek(30 * MIB)
+    reader.read(100)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if reads_well() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert reads_well()
 
 
 def test_many_threads_share_a_reader(faulty: S3Store, stored: Object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from typing import NoReturn
 
 from cumulo.exceptions import GenericError
 
@@ -16,41 +17,39 @@ _all: weakref.WeakSet[Turns] = weakref.WeakSet()
 
 
 class Turns:
-    """A lock; a context manager."""
+    """The turns of one object: whoever holds `lock`, which is a plain one so that a turn costs no more."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._lock = threading.Lock()
-        self._is_lost = False
+        self.lock: threading.Lock | _Lost = threading.Lock()
         _all.add(self)
 
-    def acquire(self, blocking: bool = True) -> bool:
-        """Wait for a turn; whether it came.
+    def _after_fork(self) -> None:
+        if self.lock.locked():
+            self.lock = _Lost(self._what)
 
-        Raises:
-            GenericError: in a forked child, where a thread of the parent's has it.
-        """
-        if self._is_lost:
-            raise self._lost()
-        return self._lock.acquire(blocking)
+
+class _Lost:
+    """In a forked child, the lock that a thread of the parent's has."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def acquire(self, blocking: bool = True) -> NoReturn:
+        """Raises `GenericError`."""
+        raise GenericError(f"another thread was using this {self._what} when the process forked: open it anew")
+
+    __enter__ = acquire
 
     def release(self) -> None:
-        """End a turn."""
-        self._lock.release()
-
-    def __enter__(self) -> None:
-        if self._is_lost:
-            raise self._lost()
-        self._lock.acquire()
+        """Nothing: nobody has got it."""
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        """Nothing: nobody has got it."""
 
-    def _lost(self) -> GenericError:
-        return GenericError(f"another thread was using this {self._what} when the process forked: open it anew")
-
-    def _after_fork(self) -> None:
-        self._is_lost = self._lock.locked()
+    def locked(self) -> bool:
+        """True, for as long as there is this process."""
+        return True
 
 
 def _after_fork() -> None:

@@ -10,14 +10,12 @@ Methods that return plans are run one at a time. Every response has to be of the
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from cumulo._drivers.effects import END, Plan
-from cumulo._native import generation
+from cumulo._native import Extent, ShortReads, generation
 from cumulo.exceptions import BaseError, GenericError, NotSupportedError, ObjectChangedError, PreconditionError
 
-from .extents import Extent, Extents
 from .parts import DEFAULT_CONCURRENCY, DEFAULT_PART_BYTES
 
 if TYPE_CHECKING:
@@ -34,87 +32,51 @@ _SKIP_BYTES = DEFAULT_PART_BYTES
 _MOST_CHUNK_BYTES = 16 << 20
 _LINE_BYTES = 8 << 10
 _CACHED_BLOCKS = 8
-_REMEMBERED = 8
-_NEAR = 2
-"""So many of the last `_REMEMBERED` reads that missed in a block, and the next fetches all of it."""
+_MOST_BLOCK_BYTES = 1 << 40
+"""More than can be kept: what is behind it makes no difference."""
 
 
-class Reader:
+class Reader(ShortReads):
     """The state of a reader. `at` is its position."""
+
+    stream: _Stream | None
 
     def __init__(
         self, store: ObjectStoreMethods, path: str, size: int, version: ObjectMeta | None, block_bytes: int
     ) -> None:
-        self.size = size
-        self.at = 0
+        block_bytes = min(block_bytes, _MOST_BLOCK_BYTES)
+        super().__init__(
+            size, block_bytes=block_bytes, kept_bytes=_CACHED_BLOCKS * block_bytes, range_bytes=DEFAULT_PART_BYTES
+        )
         self._store = store
         self._path = path
         self._version: ObjectMeta | None = None
         """What is read; not known before the first response where the size was given."""
         self._etag: str | None = None
         """Its ETag, where requests can be made to depend on it."""
-        self._pinned: bytes | None = None
         if version is not None:
             self._pin(version)
         self._block = block_bytes
-        self._kept = Extents(_CACHED_BLOCKS * block_bytes)
-        self._expected = 0
-        """Where a read goes on with the last one. An object's beginning goes on with nothing."""
-        self._window = 0
-        self._missed: deque[int] = deque(maxlen=_REMEMBERED)
-        self._stream: _Stream | None = None
         self._lines = Extent(0, b"")
 
     def _pin(self, version: ObjectMeta) -> None:
         self._version = version
         etag = version["e_tag"]
         self._etag = etag if etag is not None and not etag.startswith("W/") else None  # RFC 9110 13.1.1
-        self._pinned = None if self._etag is None else self._etag.encode()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        etag = self._etag
+        self.ranges = None if etag is None else self._store._pinned_ranges(self._path, etag.encode())
 
     # -- reading
-
-    def read_here(self, length: int) -> bytes | None:
-        """What `read` gives, where it takes no plan: what is kept, and a short range somewhere. On this thread."""
-        at = self.at
-        end = min(self.size, at + length)
-        if end <= at:
-            return b""
-        extent = self._kept.find(at)
-        if extent is not None:
-            if extent.end < end:
-                return None
-            self._advance(end - at)
-            return extent.cut(at, end)
-        number = at // self._block
-        if at == self._expected or self._stream is not None or self._is_near(number, end - at):
-            return None
-        content = self._range_here(at, end)
-        if content is None or len(content) != end - at:
-            return None  # the plan says why
-        self._window = 0
-        self._missed.append(number)
-        self._kept.add(Extent(at, content))
-        self.at = self._expected = end
-        return content
-
-    def _range_here(self, start: int, end: int) -> bytes | None:
-        if self._pinned is None or end - start > DEFAULT_PART_BYTES:
-            return None
-        try:
-            return self._store._get_pinned(self._path, self._pinned, start, end)
-        except PreconditionError:
-            return None
-
-    def _is_near(self, number: int, length: int) -> bool:
-        """Whether reads have shown that they stay in a block."""
-        return length < self._block and self._missed.count(number) >= _NEAR
 
     def read(self, length: int | None, *, once: bool = False) -> Plan[bytes]:
         """So many bytes, or those that are left; with `once`, what comes without a second wait."""
         end = self.size if length is None else min(self.size, self.at + length)
         if end <= self.at:
             return b""
-        ahead = self.at == self._expected
+        ahead = self.at == self.expected
         extent = yield from self._extent(self.at, end, ahead)
         result = extent.cut(self.at, end)
         if not once and self.at + len(result) < end:
@@ -133,7 +95,7 @@ class Reader:
     def read_into(self, view: memoryview) -> Plan[int]:
         """Fill a buffer, or as much of it as there is left."""
         start, end = self.at, min(self.size, self.at + view.nbytes)
-        ahead, at = start == self._expected, start
+        ahead, at = start == self.expected, start
         while at < end:
             extent = yield from self._extent(at, end, ahead)
             first, last = at - extent.start, min(end, extent.end) - extent.start
@@ -145,14 +107,14 @@ class Reader:
 
     def _advance(self, length: int) -> None:
         self.at += length
-        self._expected = self.at
+        self.expected = self.at
 
     # -- lines
 
     def line_here(self) -> bytes | None:
         """The next line, if it is here: where most lines are."""
-        start, text = self._lines
-        first = self.at - start
+        text = self._lines.content
+        first = self.at - self._lines.start
         if 0 <= first < len(text):
             last = text.find(b"\n", first) + 1
             if last > 0:
@@ -166,7 +128,7 @@ class Reader:
             return line
         end = self.size if limit < 0 else min(self.size, self.at + limit)
         pieces: list[bytes] = []
-        at, ahead = self.at, self.at == self._expected
+        at, ahead = self.at, self.at == self.expected
         while at < end and not (pieces and pieces[-1].endswith(b"\n")):
             extent = yield from self._extent(at, min(end, at + _LINE_BYTES), ahead or bool(pieces))
             text = extent.content
@@ -183,32 +145,33 @@ class Reader:
 
     def _extent(self, at: int, end: int, ahead: bool) -> Plan[Extent]:
         """A span with the byte `at`: one that is here, or what is to be fetched for a read up to `end`."""
-        found = self._kept.find(at)
+        found = self.kept.find(at)
         if found is not None:
             return found
-        stream = self._stream
+        stream = self.stream
         if stream is not None and not stream.leads_to(at):
             self._stop_stream()
             stream = None
         if stream is None:
             if not ahead:
                 return (yield from self._somewhere(at, end))
-            begins = self._window == 0
-            self._window = max(_FACTOR * self._window, _FACTOR * (end - at), _FIRST_AHEAD_BYTES)
-            if begins or self._window <= _RAMP_BYTES or self.size - at <= _RAMP_BYTES:
-                return (yield from self._fetched(at, max(end, at + min(self._window, _RAMP_BYTES))))
+            begins = self.window == 0
+            self.window = max(_FACTOR * self.window, _FACTOR * (end - at), _FIRST_AHEAD_BYTES)
+            if begins or self.window <= _RAMP_BYTES or self.size - at <= _RAMP_BYTES:
+                return (yield from self._fetched(at, max(end, at + min(self.window, _RAMP_BYTES))))
             if end == self.size and end - at > _MOST_CHUNK_BYTES:  # all the rest in one go, in parts to their places
                 return (yield from self._fetched(at, end))
             stream = yield from self._open_stream(at, end - at)
         return (yield from self._from_stream(stream, at))
 
     def _somewhere(self, at: int, end: int) -> Plan[Extent]:
-        self._window = 0
-        number = at // self._block
-        if self._is_near(number, end - at):
-            start = number * self._block
+        self.window = 0
+        if self.ranges is not None and self.ranges.is_inherited:
+            self._prepare()  # for reads to come
+        if self.is_near(at, end - at):
+            start = at // self._block * self._block
             return (yield from self._fetched(start, max(end, start + self._block)))
-        self._missed.append(number)
+        self.miss(at)
         return (yield from self._fetched(at, end))
 
     def _fetched(self, start: int, end: int) -> Plan[Extent]:
@@ -229,7 +192,7 @@ class Reader:
         if len(content) != end - start:
             raise self._error(GenericError, f"{len(content)} bytes came where {end - start} were asked for")
         extent = Extent(start, content)
-        self._kept.add(extent)
+        self.kept.add(extent)
         return extent
 
     def _get(self, options: GetOptions, most: int | None) -> Plan[GetResult]:
@@ -255,8 +218,8 @@ class Reader:
         except PreconditionError as error:
             raise (yield from self._explained(error)) from error
         chunk = min(max(need, self._block), _MOST_CHUNK_BYTES)
-        self._stream = _Stream(result._consume(), at, chunk)
-        return self._stream
+        self.stream = _Stream(result._consume(), at, chunk)
+        return self.stream
 
     def _from_stream(self, stream: _Stream, at: int) -> Plan[Extent]:
         """Read the stream on until it has come to `at`."""
@@ -269,21 +232,21 @@ class Reader:
             if extent is None:
                 self._stop_stream()
                 raise self._error(GenericError, f"the content ended at {stream.at} of {self.size} bytes")
-            self._kept.add(extent)
+            self.kept.add(extent)
             if extent.end == self.size:
                 self._stop_stream()
             if at < extent.end:
                 return extent
 
     def _stop_stream(self) -> None:
-        stream, self._stream = self._stream, None
+        stream, self.stream = self.stream, None
         if stream is not None:
             stream.close()
 
     def close(self) -> None:
         """Stop what is under way, and keep nothing."""
         self._stop_stream()
-        self._kept.clear()
+        self.kept.clear()
         self._lines = Extent(0, b"")
 
     # -- errors

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 from cumulo._drivers.effects import Plan
 from cumulo._errors import Context
 from cumulo._keys import Keys
-from cumulo._native import Client, Credentials, generation, get_pinned, get_range, get_range_async
+from cumulo._native import Client, Credentials, PinnedRanges, generation, get_range, get_range_async
 from cumulo._operations import copy, delete, download, get, into, passing, put, ranges
 from cumulo._operations.list import Pages, Scope
 from cumulo._operations.parts import DEFAULT_PART_BYTES
@@ -339,11 +339,10 @@ class NativeStore(ObjectStoreMethods):
                 return future
         return super().get_range_async(path, start=first, end=last)
 
-    def _get_pinned(self, path: str, etag: bytes, start: int, end: int) -> bytes | None:
+    def _pinned_ranges(self, path: str, etag: bytes) -> PinnedRanges | None:
         if not self._plain_reads:
             return None
-        context = self._context_of(path, start, end)
-        return get_pinned(self._use().client, self._keys.key(path), start, end, etag, context)
+        return PinnedRanges(self._use().client, self._keys.key(path), etag, Context(self, "get_range", path))
 
     def _context_of(self, path: str, first: int, last: int) -> Context:
         return Context(self, "get_range", path)

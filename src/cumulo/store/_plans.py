@@ -18,7 +18,7 @@ from cumulo.exceptions import NotSupportedError
 if TYPE_CHECKING:
     import os
 
-    from cumulo._native import Bytes
+    from cumulo._native import Bytes, PinnedRanges
     from cumulo._operations.delete_prefix import DeletedPrefix
     from cumulo._types import (
         Attributes,
@@ -96,8 +96,8 @@ class Plans:
         content: bytes = yield from result._consume().next_chunk(end - start)
         return content
 
-    def _get_pinned(self, path: str, etag: bytes, start: int, end: int) -> bytes | None:
-        """The same on this thread, where there is a shorter way than by a plan; None where there is none."""
+    def _pinned_ranges(self, path: str, etag: bytes) -> PinnedRanges | None:
+        """The same on the calling thread, where there is a shorter way than by a plan."""
         return None
 
     def _plan_get_ranges(self, path: str, wanted: Sequence[tuple[int, int]], coalesce: int) -> Plan[list[Bytes]]:

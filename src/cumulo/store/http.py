@@ -266,12 +266,6 @@ class HTTPStore(NativeStore):
         except Redirected as redirect:
             return sync.run(self._plan_get_range(path, first, last, redirect))
 
-    def _get_pinned(self, path: str, etag: bytes, start: int, end: int) -> bytes | None:
-        try:
-            return super()._get_pinned(path, etag, start, end)
-        except Redirected:
-            return None
-
     def _context_of(self, path: str, first: int, last: int) -> Context:
         return Context(self, "get_range", path, redo=partial(self._plan_get_range, path, first, last))
 

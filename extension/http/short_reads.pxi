@@ -1,0 +1,121 @@
+# What a reader reads without a plan: from what is kept, or as one short range somewhere. One call at a time, under the
+# GIL; the request is waited for on the calling thread.
+
+cdef class PinnedRanges:
+    """Short ranges of one version of an object, that with a strong ETag. Of this process only."""
+
+    cdef Client client
+    cdef bytes path
+    cdef bytes etag
+    cdef object context
+
+    def __cinit__(self, Client client not None, str key not None, bytes etag not None, context):
+        self.client = client
+        self.path = _target(client, key)
+        self.etag = etag
+        self.context = context
+
+    @property
+    def is_inherited(self):
+        """Whether it was made before a fork."""
+        return self.client.generation != cml_runtime_generation()
+
+    cdef bytes get(self, uint64_t start, uint64_t end):
+        # Bytes `start` to `end` (exclusive); None where the server sends another version.
+        cdef Request request = _range_request(self.client, self.path, start, end, self.context)
+        cdef bytes content = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(end - start))
+        cdef cml_progress progress
+        cml_request_add_header(request.c, b"If-Match", 8, PyBytes_AS_STRING(self.etag), len(self.etag))
+        request.into = [content]  # which nobody has yet
+        cml_request_feed(request.c, <uint8_t *>PyBytes_AS_STRING(content), end - start)
+        request.perform()
+        cml_request_progress(request.c, &progress)
+        return content[:progress.delivered] if _has_etag(request, self.etag) else None
+
+
+cdef bint _has_etag(Request request, bytes etag):
+    # Servers that take no notice of If-Match are found out by what they answer.
+    cdef cml_response_view view
+    cdef const char *name
+    cdef const char *value
+    cdef const char *end
+    cml_request_response(request.c, &view)
+    name, end = view.headers, view.headers + view.headers_len
+    while name < end:
+        value = name + strlen(name) + 1
+        if strcasecmp(name, b"etag") == 0:
+            return strcmp(value, PyBytes_AS_STRING(etag)) == 0
+        name = value + strlen(value) + 1
+    return False
+
+
+cdef class ShortReads:
+    """A position in an object, what is kept of it, and what is known of how it is read."""
+
+    cdef readonly int64_t size
+    cdef public object at        # the position; it may be far behind the end
+    cdef public object expected  # where a read goes on with the last one; an object's beginning goes on with nothing
+    cdef public object stream    # what is ahead of the reader, or None
+    cdef public int64_t window   # how much was fetched ahead last
+    cdef readonly Extents kept
+    cdef public PinnedRanges ranges  # how short ranges are asked for, where that takes no plan
+    cdef int64_t block
+    cdef int64_t most
+    cdef int64_t missed[8]  # the blocks of the last reads somewhere
+    cdef unsigned int misses
+
+    def __init__(self, int64_t size, *, int64_t block_bytes, Py_ssize_t kept_bytes, int64_t range_bytes):
+        self.size = size
+        self.at = self.expected = 0
+        self.kept = Extents(kept_bytes)
+        self.block = block_bytes
+        self.most = range_bytes
+        memset(self.missed, 0xFF, sizeof(self.missed))
+
+    def read_here(self, length):
+        """So many bytes from the position on, or those that are left; None where that takes a plan."""
+        cdef int64_t at
+        cdef int64_t end
+        cdef Extent extent
+        cdef bytes content
+        if length == 0 or self.at >= self.size:
+            return b""
+        at = self.at
+        end = min(self.at + length, self.size)
+        extent = self.kept.find(at)
+        if extent is not None:
+            if extent.end < end:
+                return None
+            content = extent.cut(at, end)
+        elif at == self.expected or self.stream is not None or self.is_near(at, end - at):
+            return None
+        else:
+            content = self.fetched_here(at, end)
+        if content is not None:
+            self.at = self.expected = end
+        return content
+
+    cdef bytes fetched_here(self, int64_t at, int64_t end):
+        cdef bytes content
+        if self.ranges is None or self.ranges.is_inherited or end - at > self.most:
+            return None
+        content = self.ranges.get(at, end)
+        if content is None or len(content) != end - at:
+            return None  # the plan says why
+        self.window = 0
+        self.miss(at)
+        self.kept.add(Extent(at, content))
+        return content
+
+    cpdef bint is_near(self, int64_t at, int64_t length):
+        """Whether reads have shown that they stay in the block of `at`: two of the last eight somewhere were in it."""
+        cdef int64_t number = at // self.block
+        cdef int found = 0
+        for each in self.missed:
+            found += each == number
+        return length < self.block and found >= 2
+
+    cpdef miss(self, int64_t at):
+        """Take note of a read somewhere."""
+        self.missed[self.misses % 8] = at // self.block
+        self.misses += 1
