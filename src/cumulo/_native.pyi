@@ -391,7 +391,7 @@ class Columns:
 def join_columns(pages: list[Columns]) -> Columns: ...
 def columns_of(objects: Iterable[ObjectMeta]) -> Columns: ...
 
-# --- parse/listing.pxi ---
+# --- parse/reader.pxi ---
 
 class ListError(ValueError):
     code: str | None
@@ -399,6 +399,9 @@ class ListError(ValueError):
     def __init__(self, text: str, code: str | None = None, message: str | None = None) -> None: ...
 
 def xml_fields(body: Buffer, limit_bytes: int = ...) -> list[tuple[str, str]]: ...
+
+# --- parse/listing.pxi ---
+
 @overload
 def parse_list_page(
     body: Buffer, strip_prefix: str, url_encoded: bool, columns: Literal[False] = ...
