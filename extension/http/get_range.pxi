@@ -1,5 +1,5 @@
 # The hottest path: a range of known length straight to the engine, without a plan. Under the GIL; what waits is the
-# request (see request.pxi), which resolves the future itself when its end is drained.
+# request (see request.pxi), and the future is resolved where its end is drained.
 
 cdef object _range_future = None
 
@@ -53,22 +53,6 @@ def get_pinned(Client client not None, str key not None, uint64_t start, uint64_
     return content[:progress.delivered] if _has_etag(request, etag) else None
 
 
-cdef bint _has_etag(Request request, bytes etag):
-    # Servers that take no notice of If-Match are found out by what they answer.
-    cdef cml_response_view view
-    cdef const char *name
-    cdef const char *value
-    cdef const char *end
-    cml_request_response(request.c, &view)
-    name, end = view.headers, view.headers + view.headers_len
-    while name < end:
-        value = name + strlen(name) + 1
-        if strcasecmp(name, b"etag") == 0:
-            return strcmp(value, PyBytes_AS_STRING(etag)) == 0
-        name = value + strlen(value) + 1
-    return False
-
-
 def get_range_async(Client client not None, str key not None, uint64_t start, uint64_t end, context):
     """The same as a future of the running event loop; None where none is running."""
     cdef Request request
@@ -85,6 +69,23 @@ def get_range_async(Client client not None, str key not None, uint64_t start, ui
     request.submit(_loop_queue(loop))
     future.request = request
     return future
+
+
+cdef _resolve_range(Request request, cml_progress *progress):
+    # When a request's end has been drained.
+    future = request.waiter
+    if future is None or not progress.finished:
+        return
+    request.waiter = None
+    future.request = None
+    if future.done() or future.get_loop().is_closed():
+        return
+    if progress.error == CML_OK:
+        future.set_result(request.take_target())
+    else:
+        error = _make_error(request)
+        if getattr(error, "take_over", None) is None or not error.take_over(future):
+            future.set_exception(error)
 
 
 cdef bytes _path(bytes base, str key):

@@ -173,6 +173,7 @@ class Pieces:
 # --- core/checksum.pxi ---
 
 def checksum(algorithm: str, body: Buffer | Pieces | None, file: tuple[HasFileno, int, int] | None) -> str: ...
+def combine_digests(algorithm: str, first: int, second: int, second_length: int) -> int: ...
 
 # --- core/logging.pxi ---
 
@@ -347,8 +348,6 @@ class Request:
     def take_piece(self) -> bytes | None: ...
     @property
     def pieces_waiting(self) -> int: ...
-
-def combine_digests(algorithm: str, first: int, second: int, second_length: int) -> int: ...
 
 # --- http/get_range.pxi ---
 
