@@ -77,3 +77,8 @@ cdef int _add_file(cml_sum *sum, int fd, int64_t offset, int64_t length) except 
     finally:
         cml_buffer_release(buffer)
     return 0
+
+
+def combine_digests(str algorithm not None, uint64_t first, uint64_t second, uint64_t second_length):
+    """The CRC of two adjoining spans, from the CRC of each."""
+    return cml_digest_combine(algorithm.encode("ascii"), first, second, second_length)

@@ -300,7 +300,7 @@ static bool s_give_to_shard(struct cml_request *request, struct cml_queue *queue
     if (request->flags & CML_FLAG_CLEAN_UP) {
         atomic_fetch_add(&request->client->endpoint->runtime->cleaning_up, 1);
     }
-    cml_request_acquire(request); /* the engine's reference; twin: s_finish in request.c */
+    cml_request_acquire(request); /* the engine's reference; twin: cml_request_conclude */
     return true;
 }
 

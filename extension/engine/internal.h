@@ -433,9 +433,15 @@ void cml_request_announce(struct cml_request *request);
 /* What the attempt's Range and If-Match are: false for none. */
 bool cml_request_attempt_range(const struct cml_request *request, char out[64]);
 
-/* request.c, for transport.c */
-void cml_request_on_data(struct cml_request *request, const uint8_t *data, size_t length);
+/* request.c: what is dispatched next, or done by those two for receive.c, is done for this error */
 void cml_request_note(struct cml_request *request, int error, int crt_error);
+void cml_request_enter(struct cml_request *request, enum cml_action action, enum cml_state next);
+void cml_request_abort(struct cml_request *request, enum cml_action action, enum cml_after_abort then);
+/* receive.c: actions, for request.c; and the bytes of a body, for transport.c */
+void cml_receive_judge(struct cml_request *request);
+void cml_receive_pause(struct cml_request *request);
+void cml_receive_open(struct cml_request *request);
+void cml_request_on_data(struct cml_request *request, const uint8_t *data, size_t length);
 /* request.c, for file.c */
 bool cml_request_is_revoked(struct cml_request *request);
 /* Under lock: push the note after it, and release the engine's reference. */

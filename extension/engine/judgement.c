@@ -1,5 +1,5 @@
 /* What a response is worth: is it the answer to what was asked, is it whole, would another attempt help. Loop thread.
- * Decides; request.c acts.
+ * Decides; request.c and receive.c act.
  */
 #include "internal.h"
 

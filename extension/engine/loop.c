@@ -11,13 +11,8 @@
  * Law: `asleep` is set before the posted tasks are looked at for the last time, and a poster looks at it after its task
  * is on the list. So either the loop sees the task or the poster sees the sleeper.
  *
- * Who turns it: the loop's own thread, or a guest, a thread that waits for the one request under way and so needs nobody
- * to wake. The thread leaves its seat free when one request at a time was all there was for some turns and a guest has
- * asked; it comes back when a guest leaves work behind, when something is posted while nobody turns, or when no guest
- * has come for REST_MS. Nothing is under way while the seat is free, so all that waits is what idle connections have to
- * say, and timers.
- *
- * Whoever has the seat owns all that is not marked otherwise. Elsewhere than on Linux aws-c-io's own loops serve.
+ * Who turns it is seat.c's matter: whoever has the seat owns all that is not marked otherwise (loop_internal.h). Elsewhere
+ * than on Linux aws-c-io's own loops serve.
  */
 #include "loop.h"
 
@@ -49,14 +44,11 @@ void cml_loop_leave(struct aws_event_loop *base) {
 #else
 
 #    include "cml.h"
+#    include "loop_internal.h"
 
-#    include <aws/cal/cal.h>
 #    include <aws/common/clock.h>
-#    include <aws/common/task_scheduler.h>
-#    include <aws/common/thread.h>
 #    include <aws/io/io.h>
 #    include <errno.h>
-#    include <pthread.h>
 #    include <sys/epoll.h>
 #    include <sys/eventfd.h>
 #    include <sys/timerfd.h>
@@ -72,37 +64,7 @@ void aws_thread_increment_unjoined_count(void);
 void aws_thread_decrement_unjoined_count(void);
 
 #    define MOST_EVENTS 100
-#    define QUIET_TURNS 8
-#    define REST_MS 20
 #    define NEVER UINT64_MAX
-
-enum s_seat { SEAT_FREE, SEAT_THREAD, SEAT_GUEST };
-
-struct s_loop {
-    struct aws_event_loop *base;
-    struct aws_allocator *alloc;
-    int wake_fd, timer_fd, epoll_fd;
-    atomic_uint *busy; /* requests under way */
-    /* any thread */
-    pthread_mutex_t mutex;
-    struct aws_linked_list posted; /* under mutex */
-    atomic_bool asleep;
-    atomic_ulong owner; /* the pthread_t of who has the seat, or 0; changes under mutex, like `seat` */
-    atomic_int seat;
-    pthread_cond_t call; /* the thread waits for it while it rests */
-    bool called;         /* under mutex: the thread is to take the seat as soon as it is free */
-    uint64_t guests;     /* under mutex: how many there have been */
-    atomic_bool wanted;  /* a guest found the seat taken */
-    atomic_bool stopping;
-    struct aws_task stop_task;
-    /* the seat's */
-    struct aws_task_scheduler scheduler;
-    uint64_t armed_ns; /* when the timer fires; NEVER when it does not */
-    bool running;
-    /* the loop's thread */
-    struct aws_thread thread;
-    uint32_t quiet; /* requests after which there was nothing else under way */
-};
 
 /* What epoll gives back for a descriptor. Freed by a task, after the events of the turn in which it was dropped. */
 struct s_subscription {
@@ -114,38 +76,24 @@ struct s_subscription {
     bool dropped;
 };
 
-static struct s_loop *s_of(struct aws_event_loop *base) {
-    return aws_event_loop_get_impl(base);
-}
-
-static enum s_seat s_seat_of(const struct s_loop *loop) {
-    return (enum s_seat)atomic_load_explicit(&loop->seat, memory_order_relaxed);
-}
-
 /* ---- tasks ---- */
 
 static bool s_is_mine(struct aws_event_loop *base) {
-    return atomic_load_explicit(&s_of(base)->owner, memory_order_relaxed) == (unsigned long)pthread_self();
+    return atomic_load_explicit(&cml_loop_of(base)->owner, memory_order_relaxed) == (unsigned long)pthread_self();
 }
 
-static void s_wake(struct s_loop *loop) {
+static void s_wake(struct cml_loop *loop) {
     uint64_t one = 1;
     ssize_t ignored = write(loop->wake_fd, &one, sizeof(one));
     (void)ignored;
 }
 
-/* Under mutex. */
-static void s_call_thread(struct s_loop *loop) {
-    loop->called = true;
-    pthread_cond_signal(&loop->call);
-}
-
-static void s_post(struct s_loop *loop, struct aws_task *task, uint64_t at_ns) {
+static void s_post(struct cml_loop *loop, struct aws_task *task, uint64_t at_ns) {
     task->timestamp = at_ns;
     pthread_mutex_lock(&loop->mutex);
     aws_linked_list_push_back(&loop->posted, &task->node);
-    if (s_seat_of(loop) == SEAT_FREE) {
-        s_call_thread(loop);
+    if (cml_loop_seat(loop) == CML_SEAT_FREE) {
+        cml_seat_call(loop);
     }
     pthread_mutex_unlock(&loop->mutex);
     if (atomic_load(&loop->asleep) && atomic_exchange(&loop->asleep, false)) {
@@ -153,7 +101,7 @@ static void s_post(struct s_loop *loop, struct aws_task *task, uint64_t at_ns) {
     }
 }
 
-static void s_schedule_here(struct s_loop *loop, struct aws_task *task, uint64_t at_ns) {
+static void s_schedule_here(struct cml_loop *loop, struct aws_task *task, uint64_t at_ns) {
     if (at_ns == 0) {
         aws_task_scheduler_schedule_now(&loop->scheduler, task);
     } else {
@@ -163,9 +111,9 @@ static void s_schedule_here(struct s_loop *loop, struct aws_task *task, uint64_t
 
 static void s_schedule_future(struct aws_event_loop *base, struct aws_task *task, uint64_t at_ns) {
     if (s_is_mine(base)) {
-        s_schedule_here(s_of(base), task, at_ns);
+        s_schedule_here(cml_loop_of(base), task, at_ns);
     } else {
-        s_post(s_of(base), task, at_ns);
+        s_post(cml_loop_of(base), task, at_ns);
     }
 }
 
@@ -174,14 +122,14 @@ static void s_schedule_now(struct aws_event_loop *base, struct aws_task *task) {
 }
 
 static void s_schedule_serialized(struct aws_event_loop *base, struct aws_task *task) {
-    s_post(s_of(base), task, 0);
+    s_post(cml_loop_of(base), task, 0);
 }
 
 static void s_cancel(struct aws_event_loop *base, struct aws_task *task) {
-    aws_task_scheduler_cancel_task(&s_of(base)->scheduler, task);
+    aws_task_scheduler_cancel_task(&cml_loop_of(base)->scheduler, task);
 }
 
-static void s_take_posted(struct s_loop *loop) {
+static void s_take_posted(struct cml_loop *loop) {
     struct aws_linked_list taken;
     aws_linked_list_init(&taken);
     pthread_mutex_lock(&loop->mutex);
@@ -193,7 +141,7 @@ static void s_take_posted(struct s_loop *loop) {
     }
 }
 
-static bool s_has_posted(struct s_loop *loop) {
+static bool s_has_posted(struct cml_loop *loop) {
     pthread_mutex_lock(&loop->mutex);
     bool has = !aws_linked_list_empty(&loop->posted);
     pthread_mutex_unlock(&loop->mutex);
@@ -204,7 +152,7 @@ static bool s_has_posted(struct s_loop *loop) {
 
 static int s_subscribe(struct aws_event_loop *base, struct aws_io_handle *handle, int events,
                        aws_event_loop_on_event_fn *on_event, void *user_data) {
-    struct s_loop *loop = s_of(base);
+    struct cml_loop *loop = cml_loop_of(base);
     struct s_subscription *made = aws_mem_calloc(loop->alloc, 1, sizeof(*made));
     *made = (struct s_subscription){
         .alloc = loop->alloc, .handle = handle, .on_event = on_event, .user_data = user_data};
@@ -233,7 +181,7 @@ static void _on_free(struct aws_task *task, void *arg, enum aws_task_status stat
 static int s_unsubscribe(struct aws_event_loop *base, struct aws_io_handle *handle) {
     struct s_subscription *dropped = handle->additional_data;
     struct epoll_event ignored = {0};
-    if (epoll_ctl(s_of(base)->epoll_fd, EPOLL_CTL_DEL, handle->data.fd, &ignored) != 0) {
+    if (epoll_ctl(cml_loop_of(base)->epoll_fd, EPOLL_CTL_DEL, handle->data.fd, &ignored) != 0) {
         return aws_raise_error(AWS_ERROR_SYS_CALL_FAILURE);
     }
     dropped->dropped = true;
@@ -249,7 +197,7 @@ static int s_event_mask(uint32_t events) {
            (events & EPOLLERR ? IO_ERROR : 0);
 }
 
-static void s_hand_out(struct s_loop *loop, const struct epoll_event *events, int count) {
+static void s_hand_out(struct cml_loop *loop, const struct epoll_event *events, int count) {
     for (int i = 0; i < count; ++i) {
         if (events[i].data.ptr == &loop->timer_fd) {
             loop->armed_ns = NEVER;
@@ -264,7 +212,7 @@ static void s_hand_out(struct s_loop *loop, const struct epoll_event *events, in
 
 /* ---- turning, in the seat ---- */
 
-static void s_arm(struct s_loop *loop, uint64_t at_ns) {
+static void s_arm(struct cml_loop *loop, uint64_t at_ns) {
     if (at_ns >= loop->armed_ns) {
         return;
     }
@@ -274,15 +222,15 @@ static void s_arm(struct s_loop *loop, uint64_t at_ns) {
     loop->armed_ns = at_ns;
 }
 
-static bool s_has_work(struct s_loop *loop, uint64_t *next_ns) {
+bool cml_loop_has_work(struct cml_loop *loop, uint64_t *next_ns) {
     *next_ns = NEVER;
     return aws_task_scheduler_has_tasks(&loop->scheduler, next_ns) && *next_ns == 0;
 }
 
 /* Events, if there are any; sleeps until there are, or for most_ms, when nothing else is to be done. */
-static int s_wait(struct s_loop *loop, struct epoll_event *events, int most_ms) {
+static int s_wait(struct cml_loop *loop, struct epoll_event *events, int most_ms) {
     uint64_t next_ns;
-    if (s_has_work(loop, &next_ns)) {
+    if (cml_loop_has_work(loop, &next_ns)) {
         return epoll_wait(loop->epoll_fd, events, MOST_EVENTS, 0);
     }
     s_arm(loop, next_ns);
@@ -292,12 +240,8 @@ static int s_wait(struct s_loop *loop, struct epoll_event *events, int most_ms) 
     return count;
 }
 
-static uint32_t s_busy(const struct s_loop *loop) {
-    return loop->busy != NULL ? atomic_load_explicit(loop->busy, memory_order_relaxed) : UINT32_MAX;
-}
-
-/* False when a signal has come. */
-static bool s_turn(struct s_loop *loop, int most_ms) {
+bool cml_loop_turn(struct aws_event_loop *base, int most_ms) {
+    struct cml_loop *loop = cml_loop_of(base);
     struct epoll_event events[MOST_EVENTS];
     int count = s_wait(loop, events, most_ms);
     s_hand_out(loop, events, count);
@@ -306,124 +250,15 @@ static bool s_turn(struct s_loop *loop, int most_ms) {
     return count >= 0;
 }
 
-static void s_sit_down(struct s_loop *loop, enum s_seat seat) {
-    atomic_store_explicit(&loop->seat, seat, memory_order_relaxed);
-    atomic_store_explicit(&loop->owner, (unsigned long)pthread_self(), memory_order_relaxed);
-}
-
-static void s_stand_up(struct s_loop *loop) {
-    atomic_store_explicit(&loop->owner, 0ul, memory_order_relaxed);
-    atomic_store_explicit(&loop->seat, SEAT_FREE, memory_order_relaxed);
-}
-
-/* ---- guests ---- */
-
-void cml_loop_set_busy(struct aws_event_loop *base, atomic_uint *busy) {
-    struct s_loop *loop = s_of(base);
-    pthread_mutex_lock(&loop->mutex); /* its thread sees it with the first task that is posted */
-    loop->busy = busy;
-    pthread_mutex_unlock(&loop->mutex);
-}
-
-bool cml_loop_lead(struct aws_event_loop *base) {
-    struct s_loop *loop = s_of(base);
-    if (s_seat_of(loop) != SEAT_FREE) {
-        atomic_store_explicit(&loop->wanted, true, memory_order_relaxed);
-        return false;
-    }
-    pthread_mutex_lock(&loop->mutex);
-    bool leads = s_seat_of(loop) == SEAT_FREE && !loop->called;
-    if (leads) {
-        s_sit_down(loop, SEAT_GUEST);
-        loop->guests++;
-    }
-    pthread_mutex_unlock(&loop->mutex);
-    return leads;
-}
-
-bool cml_loop_turn(struct aws_event_loop *base, int most_ms) {
-    return s_turn(s_of(base), most_ms);
-}
-
-void cml_loop_leave(struct aws_event_loop *base) {
-    struct s_loop *loop = s_of(base);
-    uint64_t next_ns;
-    bool work = s_has_work(loop, &next_ns) || s_busy(loop) > 0;
-    pthread_mutex_lock(&loop->mutex);
-    s_stand_up(loop);
-    if (work || !aws_linked_list_empty(&loop->posted)) {
-        s_call_thread(loop);
-    }
-    pthread_mutex_unlock(&loop->mutex);
-}
-
-/* ---- the thread ---- */
-
-static bool s_may_rest(struct s_loop *loop) {
-    uint32_t busy = s_busy(loop);
-    if (busy > 1 || !atomic_load_explicit(&loop->wanted, memory_order_relaxed)) {
-        loop->quiet = 0;
-        return false;
-    }
-    uint64_t next_ns;
-    loop->quiet += busy == 0;
-    return busy == 0 && loop->quiet >= QUIET_TURNS && !s_has_work(loop, &next_ns);
-}
-
-static void s_wait_for_call(struct s_loop *loop) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += REST_MS * 1000000l;
-    until.tv_sec += until.tv_nsec / 1000000000l;
-    until.tv_nsec %= 1000000000l;
-    pthread_cond_timedwait(&loop->call, &loop->mutex, &until);
-}
-
-static void s_rest(struct s_loop *loop) {
-    pthread_mutex_lock(&loop->mutex);
-    bool guests = aws_linked_list_empty(&loop->posted);
-    if (guests) {
-        s_stand_up(loop);
-    }
-    while (s_seat_of(loop) == SEAT_GUEST || (guests && !loop->called)) {
-        uint64_t before = loop->guests;
-        s_wait_for_call(loop);
-        guests = loop->guests != before;
-    }
-    loop->called = false;
-    s_sit_down(loop, SEAT_THREAD);
-    pthread_mutex_unlock(&loop->mutex);
-    atomic_store_explicit(&loop->wanted, false, memory_order_relaxed);
-    loop->quiet = 0;
-}
-
-static void _on_thread_exit(void *data) {
-    (void)data;
-    aws_cal_thread_clean_up();
-}
-
-static void s_main(void *arg) {
-    struct s_loop *loop = arg;
-    aws_thread_current_at_exit(_on_thread_exit, NULL);
-    s_sit_down(loop, SEAT_THREAD);
-    while (loop->running) {
-        s_turn(loop, -1);
-        if (s_may_rest(loop)) {
-            s_rest(loop);
-        }
-    }
-    atomic_store(&loop->owner, 0ul);
-}
-
 /* ---- life ---- */
 
 static int s_run(struct aws_event_loop *base) {
-    struct s_loop *loop = s_of(base);
+    struct cml_loop *loop = cml_loop_of(base);
     struct aws_thread_options options = *aws_default_thread_options();
     options.name = aws_byte_cursor_from_c_str("cumulo-loop");
     loop->running = true;
     aws_thread_increment_unjoined_count();
-    if (aws_thread_launch(&loop->thread, s_main, loop, &options) != AWS_OP_SUCCESS) {
+    if (aws_thread_launch(&loop->thread, cml_loop_main, loop, &options) != AWS_OP_SUCCESS) {
         aws_thread_decrement_unjoined_count();
         loop->running = false;
         return AWS_OP_ERR;
@@ -433,7 +268,7 @@ static int s_run(struct aws_event_loop *base) {
 
 static void _on_stop(struct aws_task *task, void *arg, enum aws_task_status status) {
     (void)task;
-    struct s_loop *loop = arg;
+    struct cml_loop *loop = arg;
     atomic_store(&loop->stopping, false);
     if (status == AWS_TASK_STATUS_RUN_READY) {
         loop->running = false;
@@ -441,7 +276,7 @@ static void _on_stop(struct aws_task *task, void *arg, enum aws_task_status stat
 }
 
 static int s_stop(struct aws_event_loop *base) {
-    struct s_loop *loop = s_of(base);
+    struct cml_loop *loop = cml_loop_of(base);
     if (!atomic_exchange(&loop->stopping, true)) {
         aws_task_init(&loop->stop_task, _on_stop, loop, "cumulo_stop");
         s_schedule_now(base, &loop->stop_task);
@@ -450,7 +285,7 @@ static int s_stop(struct aws_event_loop *base) {
 }
 
 static int s_join(struct aws_event_loop *base) {
-    struct s_loop *loop = s_of(base);
+    struct cml_loop *loop = cml_loop_of(base);
     if (aws_thread_get_detach_state(&loop->thread) == AWS_THREAD_NOT_CREATED) {
         return AWS_OP_SUCCESS;
     }
@@ -459,7 +294,7 @@ static int s_join(struct aws_event_loop *base) {
     return result;
 }
 
-static void s_free(struct s_loop *loop) {
+static void s_free(struct cml_loop *loop) {
     int fds[] = {loop->wake_fd, loop->timer_fd, loop->epoll_fd};
     for (int i = 0; i < 3; ++i) {
         if (fds[i] >= 0) {
@@ -477,10 +312,10 @@ static void s_start_destroy(struct aws_event_loop *base) {
 }
 
 static void s_complete_destroy(struct aws_event_loop *base) {
-    struct s_loop *loop = s_of(base);
+    struct cml_loop *loop = cml_loop_of(base);
     s_stop(base);
     s_join(base);
-    s_sit_down(loop, SEAT_THREAD); /* cancelled tasks ask whose turn it is, and may schedule others */
+    cml_seat_take(loop, CML_SEAT_THREAD); /* cancelled tasks ask whose turn it is, and may schedule others */
     aws_task_scheduler_clean_up(&loop->scheduler);
     while (!aws_linked_list_empty(&loop->posted)) {
         struct aws_task *task = AWS_CONTAINER_OF(aws_linked_list_pop_front(&loop->posted), struct aws_task, node);
@@ -514,19 +349,19 @@ static struct aws_event_loop_vtable s_vtable = {
     .is_on_callers_thread = s_is_mine,
 };
 
-static bool s_watch(struct s_loop *loop, int fd, void *mark) {
+static bool s_watch(struct cml_loop *loop, int fd, void *mark) {
     struct epoll_event wanted = {.data.ptr = mark, .events = EPOLLIN | EPOLLET};
     return fd >= 0 && epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &wanted) == 0;
 }
 
-static bool s_open(struct s_loop *loop) {
+static bool s_open(struct cml_loop *loop) {
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     loop->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC); /* cml_now_ns's clock */
     return loop->epoll_fd >= 0 && s_watch(loop, loop->wake_fd, NULL) && s_watch(loop, loop->timer_fd, &loop->timer_fd);
 }
 
-static void s_init_locks(struct s_loop *loop) {
+static void s_init_locks(struct cml_loop *loop) {
     pthread_mutex_init(&loop->mutex, NULL);
     pthread_condattr_t clock;
     pthread_condattr_init(&clock);
@@ -537,7 +372,7 @@ static void s_init_locks(struct s_loop *loop) {
 
 static struct aws_event_loop *s_new(struct aws_allocator *alloc, const struct aws_event_loop_options *options, void *data) {
     (void)options, (void)data;
-    struct s_loop *loop = aws_mem_calloc(alloc, 1, sizeof(*loop));
+    struct cml_loop *loop = aws_mem_calloc(alloc, 1, sizeof(*loop));
     loop->alloc = alloc;
     loop->armed_ns = NEVER;
     s_init_locks(loop);
@@ -549,7 +384,7 @@ static struct aws_event_loop *s_new(struct aws_allocator *alloc, const struct aw
         aws_raise_error(error);
         return NULL;
     }
-    atomic_store(&loop->seat, SEAT_THREAD); /* before the thread is there: nothing posted needs a call */
+    atomic_store(&loop->seat, CML_SEAT_THREAD); /* before the thread is there: nothing posted needs a call */
     aws_task_scheduler_init(&loop->scheduler, alloc);
     loop->base = aws_event_loop_new_base(alloc, aws_high_res_clock_get_ticks, &s_vtable, loop);
     return loop->base;

@@ -1,4 +1,4 @@
-/* Event loops: the group of them that a runtime runs on. See loop.c. */
+/* Event loops: the group of them that a runtime runs on. See loop.c, and seat.c for guests. */
 #ifndef CML_LOOP_H
 #define CML_LOOP_H
 

@@ -1,7 +1,7 @@
 /* The life of a request as a table: in each state, what each event does and which states may follow.
  *
- * Pure: no I/O, no memory, no threads. request.c carries the actions out, always on the loop of the request's shard;
- * tests/native/test_machine.c drives every cell. DONE is the one terminal state: it is entered once and absorbs all.
+ * Pure: no I/O, no memory, no threads. request.c and receive.c carry the actions out, always on the loop of the request's
+ * shard; tests/native/test_machine.c drives every cell. DONE is the one terminal state: it is entered once and absorbs all.
  *
  *             SUBMIT  CREDS   NOCREDS SLOT    CONN UNREACH HEADERS DATA    END      BROKEN FEED   FULL  EVICT TIMER   DEADLINE CANCEL EXIT
  * NEW         prepare .       .       .       .    .       .       .       .        .      note   .     .     .       .        fail   fail

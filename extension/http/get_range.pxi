@@ -1,5 +1,5 @@
 # The hottest path: a range of known length straight to the engine, without a plan. Under the GIL; what waits is the
-# request (see request.pxi), which resolves the future itself when its end is drained.
+# request (see request.pxi), and the future is resolved where its end is drained.
 
 cdef object _range_future = None
 
@@ -55,6 +55,23 @@ def get_range_async(Client client not None, str key not None, uint64_t start, ui
     request.submit(_loop_queue(loop))
     future.request = request
     return future
+
+
+cdef _resolve_range(Request request, cml_progress *progress):
+    # When a request's end has been drained.
+    future = request.waiter
+    if future is None or not progress.finished:
+        return
+    request.waiter = None
+    future.request = None
+    if future.done() or future.get_loop().is_closed():
+        return
+    if progress.error == CML_OK:
+        future.set_result(request.take_target())
+    else:
+        error = _make_error(request)
+        if getattr(error, "take_over", None) is None or not error.take_over(future):
+            future.set_exception(error)
 
 
 cdef bytes _target(Client client, str key):

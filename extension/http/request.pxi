@@ -20,7 +20,7 @@ cdef class Request:
     cdef uint64_t generation
     cdef readonly Client client
     cdef public object context  # what the error factory and the driver want to know
-    cdef public object waiter   # called with this request when there is news; or a future (see resolve_range)
+    cdef public object waiter   # called with this request when there is news; or a future (see get_range.pxi)
     cdef cml_buffer *target     # a body of known size, not yet handed out
     cdef Py_ssize_t target_size
     cdef Py_buffer source
@@ -225,7 +225,7 @@ cdef class Request:
         if self.queue.abandoned or (_exiting and progress.error == CML_ERR_SHUTDOWN and self.queue.is_deaf()):
             return
         if self.is_range:
-            self.resolve_range(&progress)
+            _resolve_range(self, &progress)
         elif self.waiter is not None:
             self.waiter(self)
 
@@ -511,41 +511,3 @@ cdef class Request:
     @property
     def pieces_waiting(self):
         return len(self.keep) if self.keep is not None else 0
-
-    # -- the hottest path: a range of known length, for an asyncio future
-
-    cdef resolve_range(self, cml_progress *progress):
-        future = self.waiter
-        if future is None or not progress.finished:
-            return
-        self.waiter = None
-        future.request = None
-        if future.done() or future.get_loop().is_closed():
-            return
-        if progress.error == CML_OK:
-            future.set_result(self.take_target())
-        else:
-            error = _make_error(self)
-            if getattr(error, "take_over", None) is None or not error.take_over(future):
-                future.set_exception(error)
-
-
-cdef _view(cml_response_view *view):
-    cdef dict headers = {}
-    cdef Py_ssize_t at = 0
-    cdef Py_ssize_t length = <Py_ssize_t>view.headers_len
-    while at < length:
-        name = (<bytes>(view.headers + at)).lower().decode("latin-1")
-        at += strlen(view.headers + at) + 1
-        value = (<bytes>(view.headers + at)).decode("utf-8", "surrogateescape")
-        at += strlen(view.headers + at) + 1
-        if name in headers:  # cookies can't be told apart by commas (RFC 6265 3)
-            value = f"{headers[name]}\n{value}" if name == "set-cookie" else f"{headers[name]}, {value}"
-        headers[name] = value
-    return (view.status, headers, None if view.content_length < 0 else view.content_length,
-            (view.range_start, view.range_end, view.total) if view.has_range else None)
-
-
-def combine_digests(str algorithm not None, uint64_t first, uint64_t second, uint64_t second_length):
-    """The CRC of two adjoining spans, from the CRC of each."""
-    return cml_digest_combine(algorithm.encode("ascii"), first, second, second_length)

@@ -1,118 +1,15 @@
-# S3's listing pages as Python objects or as columns (columns.pxi), and small XML documents. Runs under the GIL: nearly
-# all of the time goes into making those objects. The scanner below (engine/xml.h) reads the body where it is; a row is
-# slices of it, or of a scratch buffer for what stands there in another form; the only strings made are the final ones.
+# S3's listing pages as Python objects or as columns (columns.pxi). Runs under the GIL: nearly all of the time goes
+# into making those objects. The page is read where it is (reader.pxi); a row is slices of it, or of a scratch buffer
+# for what stands there in another form; the only strings made are the final ones.
 #
 # Always true: a page is a result only once its whole document has been read. Nothing is handed out of one that is cut,
 # malformed or contradicts itself; bytes of a key that are not UTF-8 become surrogates, as in os.fsdecode.
 
-import datetime
-
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from cpython.datetime cimport datetime_new, import_datetime
-from cpython.mem cimport PyMem_Malloc
-from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport UINT64_MAX
 
-import_datetime()
-
-cdef object _UTC = datetime.timezone.utc
-cdef object _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=_UTC)
 cdef enum:
-    _EXCERPT = 80  # bytes of foreign text in a message
     _STAMP = 40  # bytes of the longest date that is remembered
-    _PATHS = 32 << 20  # characters of all paths of a document: far beyond any that is meant
-
-
-class ListError(ValueError):
-    """The answer is not a complete, well-formed page of a listing.
-
-    `code` and `message` are the provider's own when it sent an error document, else None.
-    """
-
-    def __init__(self, text, code=None, message=None):
-        super().__init__(text)
-        self.code = code
-        self.message = message
-
-
-cdef class _Reader:
-    """A scanner over a body, and the content of the element last read."""
-
-    cdef cml_xml xml
-    cdef Py_buffer view
-    cdef char *scratch  # holds content that does not stand in the body as it is: never more than there is of the body
-    cdef size_t used  # of it
-    cdef bint keeps  # content stays there for longer than the next one: a row is being put together
-    cdef const char *text
-    cdef size_t length
-
-    def __cinit__(self, body, *ignored):
-        PyObject_GetBuffer(body, &self.view, PyBUF_SIMPLE)
-        cml_xml_start(&self.xml, <const char *>self.view.buf, <size_t>self.view.len)
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.view)
-        PyMem_Free(self.scratch)
-
-    cdef int next(self) except -1:
-        cdef int token = cml_xml_next(&self.xml)
-        if token == CML_XML_ERROR:
-            raise self.malformed()
-        return token
-
-    cdef int skip(self) except -1:
-        if not cml_xml_skip(&self.xml):
-            raise self.malformed()
-        return 0
-
-    cdef int read(self) except -1:
-        # After OPEN: the content of an element without elements, to `text` and `length`.
-        if not cml_xml_leaf(&self.xml):
-            raise self.malformed()
-        return self.take_text()
-
-    cdef int take_text(self) except -1:
-        self.text = self.xml.text
-        self.length = self.xml.text_len
-        if not self.keeps:
-            self.used = 0
-        if not self.xml.plain:
-            self.length = cml_xml_decode(self.text, self.length, self.room(self.length))
-            self.keep_scratch()
-        return 0
-
-    cdef char *room(self, size_t size) except NULL:
-        # For `size` bytes, of which keep_scratch() takes what has become of them.
-        if self.scratch == NULL:
-            self.scratch = <char *>PyMem_Malloc(<size_t>self.view.len + 1)
-        if self.scratch == NULL or size > <size_t>self.view.len - self.used:
-            raise MemoryError()
-        return self.scratch + self.used
-
-    cdef void keep_scratch(self) noexcept:
-        self.text = self.scratch + self.used
-        self.used += self.length
-
-    cdef str string(self):
-        return PyUnicode_DecodeUTF8(self.text, <Py_ssize_t>self.length, "surrogateescape")
-
-    cdef bint holds(self, const char *what):
-        return self.length == strlen(what) and memcmp(self.text, what, self.length) == 0
-
-    cdef str name(self):
-        return _excerpt(self.xml.name, self.xml.name_len)
-
-    cdef object malformed(self):
-        problem = self.xml.problem.decode()
-        return ListError(f"the answer is not well-formed XML: {problem}, at byte {cml_xml_offset(&self.xml)}")
-
-
-cdef str _excerpt(const char *text, size_t length):
-    cut = PyUnicode_DecodeUTF8(text, <Py_ssize_t>min(length, _EXCERPT), "backslashreplace")
-    return cut + "..." if length > _EXCERPT else cut
-
-
-# --- a page of a listing ---------------------------------------------------------------------------------------------
 
 cdef enum:  # fields of a row, as bits
     _PATH = 1
@@ -394,6 +291,17 @@ cdef class _ListPage(_Reader):
         return ListError(f"the page has <{self.name()}> {found!r} {why}, before byte {cml_xml_offset(&self.xml)}")
 
 
+cdef object _optional(const cml_text *text):
+    if text.data == NULL:
+        return None
+    return PyUnicode_DecodeUTF8(text.data, <Py_ssize_t>text.length, "surrogateescape")
+
+
+cdef dict _row_dict(const cml_row *row, modified):
+    return {"path": _optional(&row.path), "last_modified": modified, "size": row.size,
+            "e_tag": _optional(&row.e_tag), "version": _optional(&row.version)}
+
+
 cdef bint _says_url_ahead(cml_xml xml) noexcept:
     # With a copy of the scanner. What is malformed ahead is found again, and reported, by the scanner itself.
     cdef int token = CML_XML_TEXT
@@ -445,150 +353,6 @@ cdef bint _unsigned(const char *text, size_t length, uint64_t *value) noexcept n
             return False
         value[0] = value[0] * 10 + digit
     return length > 0
-
-
-# --- dates: RFC 3339, as S3 and those who speak its API send them ----------------------------------------------------
-
-cdef enum:
-    _DAY_S = 86400
-    _MICRO = 1000000
-
-cdef int64_t _FIRST_S = -62135596800, _AFTER_LAST_S = 253402300800  # years 1 to 9999
-
-
-cdef object _optional(const cml_text *text):
-    if text.data == NULL:
-        return None
-    return PyUnicode_DecodeUTF8(text.data, <Py_ssize_t>text.length, "surrogateescape")
-
-
-cdef dict _row_dict(const cml_row *row, modified):
-    return {"path": _optional(&row.path), "last_modified": modified, "size": row.size,
-            "e_tag": _optional(&row.e_tag), "version": _optional(&row.version)}
-
-
-cdef int _digits(const char *text, int count) noexcept nogil:
-    # -1 when one of them is none.
-    cdef int value = 0, i
-    for i in range(count):
-        if not 48 <= text[i] <= 57:
-            return -1
-        value = value * 10 + text[i] - 48
-    return value
-
-
-cdef int _days_in(int year, int month) noexcept nogil:
-    if month == 2:
-        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
-    return 30 if month in (4, 6, 9, 11) else 31
-
-
-cdef int64_t _days_before(int64_t year) noexcept nogil:
-    # From 1970 to the 1st of March of a year, in the Gregorian calendar; years count from 1.
-    return year * 365 + year // 4 - year // 100 + year // 400 - 719468
-
-
-cdef bint _seconds(int year, int month, int day, const char *clock, int64_t *seconds) noexcept nogil:
-    # Since 1970; the clock's "08:49:37". False when there is no such moment.
-    cdef int hour = _digits(clock, 2), minute = _digits(clock + 3, 2), second = _digits(clock + 6, 2)
-    cdef int64_t days
-    if not (1 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= _days_in(year, month)):
-        return False
-    if not (0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59) or clock[2] != 58 or clock[5] != 58:
-        return False
-    # Months counted from March, so that the leap day is the year's last.
-    days = _days_before(year - (month <= 2)) + (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    seconds[0] = days * _DAY_S + hour * 3600 + minute * 60 + second
-    return True
-
-
-cdef object _datetime(int64_t us):
-    cdef int64_t days = us // (<int64_t>_DAY_S * _MICRO), year, left, month
-    cdef int64_t of_day = us - days * _DAY_S * _MICRO, second = of_day // _MICRO
-    year = (days + 719468) * 400 // 146097 + 1
-    while _days_before(year) > days:
-        year -= 1
-    left = days - _days_before(year)
-    month = (5 * left + 2) // 153
-    return datetime_new(year + (month >= 10), (month + 2) % 12 + 1, left - (153 * month + 2) // 5 + 1,
-                        second // 3600, second // 60 % 60, second % 60, of_day % _MICRO, _UTC)
-
-
-cdef bint _timestamp(const char *text, size_t length, int64_t *us) noexcept nogil:
-    # False when it is not one. Beyond microseconds it is cut.
-    cdef size_t at = 19
-    cdef int micros = 0, scale = 100000
-    cdef int64_t seconds = 0
-    if length < 20 or text[4] != 45 or text[7] != 45 or text[10] != 84:
-        return False
-    if text[at] == 46:
-        at += 1
-        while at < length and 48 <= text[at] <= 57:
-            micros += (text[at] - 48) * scale
-            scale //= 10
-            at += 1
-        if at == 20:
-            return False
-    if not _seconds(_digits(text, 4), _digits(text + 5, 2), _digits(text + 8, 2), text + 11, &seconds):
-        return False
-    if not (length == at + 1 and text[at] == 90) and not _to_utc(text + at, length - at, &seconds):
-        return False
-    us[0] = seconds * _MICRO + micros
-    return True
-
-
-cdef bint _to_utc(const char *zone, size_t length, int64_t *seconds) noexcept nogil:
-    # Of "+02:00". Nothing before year 1 or after 9999, which Python has no datetime for.
-    cdef int hours, minutes
-    if length != 6 or zone[0] not in (43, 45) or zone[3] != 58:
-        return False
-    hours, minutes = _digits(zone + 1, 2), _digits(zone + 4, 2)
-    if not (0 <= hours <= 23 and 0 <= minutes <= 59):
-        return False
-    seconds[0] += (hours * 3600 + minutes * 60) * (-1 if zone[0] == 43 else 1)
-    return _FIRST_S <= seconds[0] < _AFTER_LAST_S
-
-
-# --- the face --------------------------------------------------------------------------------------------------------
-
-cdef list _leaves(_Reader reader):
-    cdef list leaves = [], names = []
-    cdef int token = CML_XML_TEXT
-    cdef bint leaf = False
-    cdef Py_ssize_t budget = _PATHS
-    text = ""
-    while token != CML_XML_END:
-        token = reader.next()
-        if token == CML_XML_OPEN:
-            names.append(PyUnicode_DecodeUTF8(reader.xml.name, <Py_ssize_t>reader.xml.name_len, "surrogateescape"))
-            leaf, text = True, ""
-        elif token == CML_XML_TEXT and leaf:
-            reader.take_text()
-            text = reader.string()
-        elif token == CML_XML_CLOSE:
-            if leaf:
-                path = "/".join(names)
-                budget -= len(path)
-                if budget < 0:
-                    raise ListError("the answer's element names are too long to be meant")
-                leaves.append((path, text))
-            names.pop()
-            leaf = False
-    return leaves
-
-
-def xml_fields(body, Py_ssize_t limit_bytes=1 << 20):
-    """The elements that hold no others, in order: path of local names, slash-joined from the root on, and text.
-
-    For small documents, such as the answer to CompleteMultipartUpload. An empty element has the text "".
-
-    Raises:
-        ListError: not one well-formed XML document, or more than `limit_bytes`.
-    """
-    cdef _Reader reader = _Reader(body)
-    if reader.view.len > limit_bytes:
-        raise ListError(f"the answer has {reader.view.len} bytes; at most {limit_bytes} are read as one document")
-    return _leaves(reader)
 
 
 def parse_list_page(body, str strip_prefix, bint url_encoded, bint columns=False):

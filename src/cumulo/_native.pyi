@@ -195,6 +195,7 @@ class Extents:
 # --- core/checksum.pxi ---
 
 def checksum(algorithm: str, body: Buffer | Pieces | None, file: tuple[HasFileno, int, int] | None) -> str: ...
+def combine_digests(algorithm: str, first: int, second: int, second_length: int) -> int: ...
 
 # --- core/logging.pxi ---
 
@@ -370,8 +371,6 @@ class Request:
     @property
     def pieces_waiting(self) -> int: ...
 
-def combine_digests(algorithm: str, first: int, second: int, second_length: int) -> int: ...
-
 # --- http/get_range.pxi ---
 
 def get_range(client: Client, key: str, start: int, end: int, context: Any) -> Bytes: ...
@@ -438,7 +437,7 @@ class Columns:
 def join_columns(pages: list[Columns]) -> Columns: ...
 def columns_of(objects: Iterable[ObjectMeta]) -> Columns: ...
 
-# --- parse/listing.pxi ---
+# --- parse/reader.pxi ---
 
 class ListError(ValueError):
     code: str | None
@@ -446,6 +445,9 @@ class ListError(ValueError):
     def __init__(self, text: str, code: str | None = None, message: str | None = None) -> None: ...
 
 def xml_fields(body: Buffer, limit_bytes: int = ...) -> list[tuple[str, str]]: ...
+
+# --- parse/listing.pxi ---
+
 @overload
 def parse_list_page(
     body: Buffer, strip_prefix: str, url_encoded: bool, columns: Literal[False] = ...

@@ -1,14 +1,12 @@
 """`FsspecStore`: the verbs of stores under fsspec's names. Coroutines run on fsspec's event loop or the caller's own.
 
-Names are taken apart in `_paths.py`. A store is made for each bucket, container or host that is met, and the last few
-are kept. Bulk calls are `get_many`, `put_many`, `get_ranges` and bulk deletes of a store.
+What there is, `_listing.py` finds. A store is made for each bucket, container or host that is met, and the last few are
+kept. Bulk calls are `get_many`, `put_many`, `get_ranges` and bulk deletes of a store.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -16,36 +14,23 @@ from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 import cumulo
-from cumulo.exceptions import NotFoundError, NotSupportedError, RangeNotSatisfiableError
+from cumulo.exceptions import NotFoundError, RangeNotSatisfiableError
 from cumulo.store import from_url
 from cumulo.transfer import copy_async
 
 from . import _bulk, _paths
 from ._file import BufferedFile, PackedFile, TextFile
+from ._listing import Listing, refuse_versions
 from ._untyped import DEFAULT_CALLBACK, AsyncFileSystem, NoOpCallback, compressions, get_compression, get_loop
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from cumulo import ObjectMeta
     from cumulo.store import ClientConfig, ObjectStoreMethods, RetryConfig
 
-_LIST_CHUNK = 1000
 _MANY = 64
 _STEP_BYTES = 5 << 20
 
 
-class _OfClassOrInstance:
-    """A method of the class, and of an instance whose protocol is its own."""
-
-    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
-        self._function = function
-
-    def __get__(self, instance: Any, owner: Any) -> Callable[[Any], Any]:
-        return lambda path: self._function(instance if instance is not None else owner, path)
-
-
-class FsspecStore(AsyncFileSystem):
+class FsspecStore(Listing):
     """A file system of fsspec's over the stores of one protocol.
 
     Args:
@@ -103,146 +88,11 @@ class FsspecStore(AsyncFileSystem):
             self._loop = None if self.asynchronous else get_loop()
         return self._loop
 
-    # -- names
-
-    @_OfClassOrInstance
-    def _strip_protocol(self: Any, path: Any) -> Any:
-        if isinstance(path, list):
-            return [_paths.name_of(each, self.protocol) for each in path]  # pyright: ignore[reportUnknownVariableType]
-        return _paths.name_of(path, self.protocol)
-
-    def _split_path(self, path: str) -> tuple[str, str]:
-        """(bucket, key) of a path or URL."""
-        return _paths.split(self._strip_protocol(path), self.protocol)
-
-    def store_and_key(self, path: str) -> tuple[ObjectStoreMethods, str]:
-        """The store a path is in, and the object's path there. Raises `ValueError` where there is no bucket."""
-        bucket, key = self._split_path(path)
-        return self._store_of(bucket), key
-
-    def _store_of(self, bucket: str) -> ObjectStoreMethods:
-        if not bucket and self.protocol not in ("file", "memory"):
-            raise ValueError(f"a path of {self.protocol} begins with a bucket, a container or a host")
-        return self._construct_store(bucket)
-
     def _make_store(self, bucket: str) -> ObjectStoreMethods:
         options = {name: value for name, value in self._options.items() if value is not None}
         if self.protocol in _paths.KEEPS_RAW_KEYS:
             options.setdefault("raw_keys", True)  # `a//b` and `a/` are names like others
         return from_url(_paths.url_of(bucket, self.protocol), **options)
-
-    def _joined(self, bucket: str, key: str) -> str:
-        return _paths.joined(bucket, key, self.protocol)
-
-    @property
-    def _is_local(self) -> bool:
-        return self.protocol == "file"
-
-    # -- what there is
-
-    def _entry(self, bucket: str, meta: ObjectMeta) -> dict[str, Any]:
-        return {
-            "name": self._joined(bucket, meta["path"]),
-            "size": meta["size"],
-            "type": "file",
-            "e_tag": meta["e_tag"],
-            "last_modified": meta["last_modified"],
-            "version": meta["version"],
-        }
-
-    def _directory(self, name: str) -> dict[str, Any]:
-        return {"name": name, "size": 0, "type": "directory"}
-
-    async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
-        _of_now(kwargs)
-        bucket, key = self._split_path(path)
-        name = self._joined(bucket, key)
-        store = self._store_of(bucket)
-        if key and key != "/":
-            with suppress(NotFoundError):
-                return self._entry(bucket, await store.head_async(key))
-            if self._is_local and os.path.isdir(name):
-                return self._directory(name)
-            async for _ in self._below(store, key):
-                return self._directory(name)
-            raise FileNotFoundError(path)
-        if bucket:
-            async for _ in self._below(store, key):  # an error where there is no such bucket
-                break
-        return self._directory(name)
-
-    async def _below(self, store: ObjectStoreMethods, key: str, beginning: str = "") -> AsyncIterator[ObjectMeta]:
-        """The objects below a prefix, whose names there begin so; none where a web server has no listings."""
-        where = (f"{key}/" if key else "") + beginning
-        try:
-            async for chunk in store.list(where or None, chunk_size=_LIST_CHUNK, substring=bool(beginning)):
-                for meta in chunk:
-                    yield meta
-        except NotSupportedError:
-            if self.protocol not in ("http", "https"):
-                raise
-
-    async def _ls(self, path: str, detail: bool = False, **_kwargs: Any) -> list[Any]:
-        bucket, key = self._split_path(path)
-        name = self._joined(bucket, key)
-        found = await self._store_of(bucket).list_with_delimiter_async(f"{key}/" if key else None)
-        entries = [self._entry(bucket, meta) for meta in found["objects"] if not meta["path"].endswith("/")]
-        entries += [self._directory(self._joined(bucket, prefix)) for prefix in found["common_prefixes"]]
-        if not entries and key and not found["objects"]:
-            info = await self._info(path)  # a file, or an error
-            entries = [info] if info["type"] == "file" else []
-        entries = sorted((entry for entry in entries if entry["name"] != name or entry["type"] == "file"),
-                         key=lambda entry: entry["name"])  # fmt: skip
-        return entries if detail else [entry["name"] for entry in entries]
-
-    async def _find(
-        self,
-        path: str,
-        maxdepth: int | None = None,
-        withdirs: bool = False,
-        detail: bool = False,
-        prefix: str = "",
-        **kwargs: Any,
-    ) -> Any:
-        """One listing of all that is below, but where only some levels of it are wanted.
-
-        With `prefix`, as in s3fs, only that whose names below `path` begin so.
-        """
-        bucket, key = self._split_path(path)
-        name = self._joined(bucket, key)
-        if maxdepth is not None or self._is_local:
-            found = await AsyncFileSystem._find(self, path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
-            if prefix:
-                found = {each: found[each] for each in found if each.startswith(f"{name.rstrip('/')}/{prefix}")}
-            return found if detail else list(found)
-        files: dict[str, Any] = {}
-        directories: dict[str, Any] = {}
-        async for meta in self._below(self._store_of(bucket), key, prefix):
-            entry = self._entry(bucket, meta)
-            if meta["path"].endswith("/"):  # where consoles mark a directory
-                directories[entry["name"]] = self._directory(entry["name"])
-            else:
-                files[entry["name"]] = entry
-            for parent in _paths.parents(entry["name"], name):
-                directories.setdefault(parent, self._directory(parent))
-        if not files and not directories and key and not prefix:
-            with suppress(FileNotFoundError):
-                info = await self._info(path)
-                files = {info["name"]: info}
-        elif name and not prefix:
-            directories[name] = self._directory(name)
-        found = {**directories, **files} if withdirs else files
-        return {each: found[each] for each in sorted(found)} if detail else sorted(found)
-
-    async def _du(self, path: str, total: bool = True, maxdepth: int | None = None, **kwargs: Any) -> Any:
-        found = await self._find(path, maxdepth=maxdepth, detail=True, **kwargs)
-        sizes = {name: entry["size"] for name, entry in found.items()}
-        return sum(sizes.values()) if total else sizes
-
-    def modified(self, path: str) -> datetime:
-        """When the object was last written."""
-        store, key = self.store_and_key(path)
-        return store.head(key)["last_modified"]
 
     def sign(self, path: str, expiration: float = 100, **_kwargs: Any) -> str:
         """A URL that reads the object for `expiration` seconds, whoever has it."""
@@ -255,7 +105,7 @@ class FsspecStore(AsyncFileSystem):
     # -- reading
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        _of_now(kwargs)
+        refuse_versions(kwargs)
         store, key = self.store_and_key(path)
         options: Any = {}
         if start is not None or end is not None:
@@ -317,7 +167,7 @@ class FsspecStore(AsyncFileSystem):
     async def _get_file(
         self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **kwargs: Any
     ) -> None:
-        _of_now(kwargs)
+        refuse_versions(kwargs)
         if os.path.isdir(lpath):
             return
         store, key = self.store_and_key(rpath)
@@ -517,7 +367,7 @@ class FsspecStore(AsyncFileSystem):
         cache_options: Any = None,
         **kwargs: Any,
     ) -> BufferedFile:
-        _of_now(kwargs)
+        refuse_versions(kwargs)
         return BufferedFile(self, path, mode, block_size=block_size, autocommit=autocommit, **kwargs)
 
     def open(self, path: str, mode: str = "rb", compression: str | None = None, **kwargs: Any) -> Any:
@@ -534,7 +384,7 @@ class FsspecStore(AsyncFileSystem):
 
     async def open_async(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
         """A file whose methods are awaited: what `open_reader_async` and `open_writer_async` give."""
-        _of_now(kwargs)
+        refuse_versions(kwargs)
         store, key = self.store_and_key(path)
         size = kwargs.pop("block_size", None)
         options = {} if size is None else {"buffer_size": size}
@@ -558,15 +408,6 @@ class _Told:
         content: bytes = self._file.read(length)
         self._callback.relative_update(len(content))
         return content
-
-
-def _of_now(options: dict[str, Any]) -> None:
-    """Refuse what s3fs and gcsfs take for a version: the current one would be read in its place, unnoticed."""
-    for name in ("version_id", "generation"):
-        if options.get(name) is not None:
-            raise NotSupportedError(
-                f"{name}: a file system reads what is current; get and head of a store take versions"
-            )
 
 
 def _mode(mode: str) -> Any:
