@@ -6,10 +6,10 @@ and that thread does not exist in the child: there, using it is an error.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 
+from cumulo._native import after_fork
 from cumulo.exceptions import GenericError
 
 _all: weakref.WeakSet[Turns] = weakref.WeakSet()
@@ -58,4 +58,4 @@ def _after_fork() -> None:
         turns._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)
