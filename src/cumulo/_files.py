@@ -91,7 +91,7 @@ class ReadableFile(io.RawIOBase):
 
     def __init__(self, reader: Reader, name: str) -> None:
         self._reader = reader
-        self._lock = Turns("reader")
+        self._turns = Turns("reader")
         self._over = False
         self.name = name
         """The object's path."""
@@ -110,7 +110,7 @@ class ReadableFile(io.RawIOBase):
             ObjectChangedError: the object was replaced since it was opened.
         """
         length = length_of(size)
-        with self._lock:
+        with self._turns.mine():
             reader = self._open()
             if length is not None and (found := reader.read_here(length)) is not None:
                 return found
@@ -119,7 +119,7 @@ class ReadableFile(io.RawIOBase):
     def read1(self, size: int | None = -1, /) -> bytes:
         """Up to so many bytes, with one wait at most."""
         length = length_of(size)
-        with self._lock:
+        with self._turns.mine():
             return sync.run(self._open().read(length, once=True))
 
     def readall(self) -> bytes:
@@ -128,14 +128,14 @@ class ReadableFile(io.RawIOBase):
 
     def readinto(self, buffer: Buffer, /) -> int:
         """Fill a buffer; how many bytes there were."""
-        with self._lock, memoryview(buffer) as view, view.cast("B") as target:
+        with self._turns.mine(), memoryview(buffer) as view, view.cast("B") as target:
             return sync.run(self._open().read_into(target))
 
     readinto1 = readinto
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """The next line, with its end; empty at the end of the object."""
-        with self._lock:
+        with self._turns.mine():
             return self._line(size)
 
     def _line(self, size: int | None = -1) -> bytes:
@@ -150,7 +150,7 @@ class ReadableFile(io.RawIOBase):
         most = hint if hint is not None and hint > 0 else None
         lines: list[bytes] = []
         found = 0
-        with self._lock:
+        with self._turns.mine():
             while (most is None or found < most) and (line := self._line()):
                 lines.append(line)
                 found += len(line)
@@ -174,7 +174,7 @@ class ReadableFile(io.RawIOBase):
         Raises:
             ValueError: the place is before the beginning.
         """
-        with self._lock:
+        with self._turns.mine():
             reader = self._open()
             reader.at = place_of(reader, offset, whence)
             return reader.at
@@ -209,7 +209,7 @@ class ReadableFile(io.RawIOBase):
 
     def close(self) -> None:
         """Let go of what was kept, and of what is fetched ahead. A read on another thread ends first."""
-        with self._lock:
+        with self._turns.mine():
             self._over = True
             self._reader.close()
 
@@ -240,7 +240,7 @@ class WritableFile(io.RawIOBase):
 
     def __init__(self, writer: Writer, name: str) -> None:
         self._writer = writer
-        self._lock = Turns("writer")
+        self._turns = Turns("writer")
         self._dropped = False
         self.name = name
         """The object's path."""
@@ -255,7 +255,7 @@ class WritableFile(io.RawIOBase):
 
         An error is raised by the first call after it: the upload has then been taken back, and nothing is published.
         """
-        with self._lock:
+        with self._turns.mine():
             if self._dropped:
                 return len(memoryview(buffer))
             writer = self._writer
@@ -284,12 +284,12 @@ class WritableFile(io.RawIOBase):
 
     def close(self) -> None:
         """Publish what was written. An error that a `write` has raised is raised once more."""
-        with self._lock:
+        with self._turns.mine():
             sync.run(self._writer.discard() if self._dropped else self._writer.close())
 
     def discard(self) -> None:
         """Publish nothing, and take back what was sent. Nothing is done after `close`."""
-        with self._lock:
+        with self._turns.mine():
             sync.run(self._writer.discard())
 
     @property

@@ -16,7 +16,7 @@ _all: weakref.WeakSet[Turns] = weakref.WeakSet()
 
 
 class Turns:
-    """A lock; a context manager."""
+    """A lock: `with turns.mine():`."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -24,30 +24,16 @@ class Turns:
         self._is_lost = False
         _all.add(self)
 
-    def acquire(self, blocking: bool = True) -> bool:
-        """Wait for a turn; whether it came.
+    def mine(self) -> threading.Lock:
+        """The lock to wait for. Itself, since Ctrl-C may come in any method that took it, but not within its own.
 
         Raises:
             GenericError: in a forked child, where a thread of the parent's has it.
         """
         if self._is_lost:
-            raise self._lost()
-        return self._lock.acquire(blocking)
-
-    def release(self) -> None:
-        """End a turn."""
-        self._lock.release()
-
-    def __enter__(self) -> None:
-        if self._is_lost:
-            raise self._lost()
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def _lost(self) -> GenericError:
-        return GenericError(f"another thread was using this {self._what} when the process forked: open it anew")
+            told = f"another thread was using this {self._what} when the process forked: open it anew"
+            raise GenericError(told)
+        return self._lock
 
     def _after_fork(self) -> None:
         self._is_lost = self._lock.locked()

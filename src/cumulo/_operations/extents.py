@@ -48,9 +48,16 @@ class Extents:
 
     def add(self, extent: Extent) -> None:
         """Keep a span, if it leaves room for others."""
-        start, size = extent.start, len(extent.content)
-        if size > self._limit // 2:
+        if len(extent.content) > self._limit // 2:
             return
+        try:
+            self._add(extent)
+        except BaseException:  # Ctrl-C, half-way
+            self.clear()
+            raise
+
+    def _add(self, extent: Extent) -> None:
+        start, size = extent.start, len(extent.content)
         starts, held, end = self._starts, self._held, start + size
         place = bisect_right(starts, start)
         if place > 0:

@@ -133,7 +133,7 @@ class ListStream(Generic[T]):
         self._left = 0
         """How many rows are held and have not."""
         self._more = True
-        self._lock = Turns("listing")
+        self._turns = Turns("listing")
 
     def __iter__(self) -> ListStream[T]:
         return self
@@ -142,7 +142,7 @@ class ListStream(Generic[T]):
         return self
 
     def __next__(self) -> Any:
-        with self._lock:
+        with self._turns.mine():
             chunk = self._held_chunk()
             if chunk is None:
                 chunk = sync.run(self._next_chunk())
@@ -155,7 +155,7 @@ class ListStream(Generic[T]):
 
     def collect(self) -> Any:
         """All objects that are left, as one list or record batch."""
-        with self._lock:
+        with self._turns.mine():
             return sync.run(self._collect())
 
     def collect_async(self) -> CallFuture[Any]:
@@ -163,12 +163,13 @@ class ListStream(Generic[T]):
         return run_async(self._alone(self._collect()))
 
     def _alone(self, plan: Plan[T]) -> Plan[T]:
-        if not self._lock.acquire(blocking=False):
+        turn = self._turns.mine()
+        if not turn.acquire(blocking=False):
             raise RuntimeError("another call waits for this listing's next chunk: one at a time can")
         try:
             return (yield from plan)
         finally:
-            self._lock.release()
+            turn.release()
 
     def _shaped(self, rows: Any) -> Any:
         return _arrow.record_batch(rows) if self._arrow else rows
