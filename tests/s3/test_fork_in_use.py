@@ -94,6 +94,15 @@ def test_futures_end_in_a_child_whatever_its_parents_threads_were_at(fault_serve
     never.cancel()
 
 
+def test_futures_of_many_go_on_in_a_child(fault_server: FaultServer) -> None:
+    fault_server.script("/bucket/object", Object(DATA))
+    fault_server.script("/bucket/never", Response.never())
+    many = fault_store(fault_server).futures.get_many(["never", "object"], max_concurrency=1)
+    never = next(many)
+    in_child(lambda: next(many).result(20))
+    never.cancel()
+
+
 @contextmanager
 def _each_in_use(*futures: Future[Any]) -> Generator[None]:
     """Another thread is inside of all of these, as who asks `done` is for a moment."""
