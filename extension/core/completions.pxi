@@ -16,7 +16,7 @@ cdef object _threads = threading.local()
 
 cdef class Queue:
     cdef cml_queue *c
-    cdef uint64_t generation
+    cdef readonly uint64_t generation
     cdef bint abandoned  # its reader is gone
     cdef object __weakref__
 

@@ -91,8 +91,18 @@ def generation():
     return cml_runtime_generation()
 
 
+cdef list _fork_hooks = []
+
+
+def after_fork(hook):
+    """Call this in forked children, before anybody there is told that a request was the parent's."""
+    _fork_hooks.append(hook)
+
+
 def _after_fork_in_child():
     _forget_log_thread()
+    for hook in _fork_hooks:
+        hook()
     _fail_inherited()
 
 

@@ -33,22 +33,6 @@ cdef class PinnedRanges:
         return content[:progress.delivered] if _has_etag(request, self.etag) else None
 
 
-cdef bint _has_etag(Request request, bytes etag):
-    # Servers that take no notice of If-Match are found out by what they answer.
-    cdef cml_response_view view
-    cdef const char *name
-    cdef const char *value
-    cdef const char *end
-    cml_request_response(request.c, &view)
-    name, end = view.headers, view.headers + view.headers_len
-    while name < end:
-        value = name + strlen(name) + 1
-        if strcasecmp(name, b"etag") == 0:
-            return strcmp(value, PyBytes_AS_STRING(etag)) == 0
-        name = value + strlen(value) + 1
-    return False
-
-
 cdef class ShortReads:
     """A position in an object, what is kept of it, and what is known of how it is read."""
 

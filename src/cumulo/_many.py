@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from ._drivers import run_async, run_in_background, sync
-from ._native import runtime_stats
+from ._native import generation, runtime_stats
 from ._operations.bundle import Bundle, Outcome
 from ._types import Buffer
 
@@ -244,12 +244,16 @@ class FutureStream(Iterator["Future[T]"]):
     def __init__(self, items: Iterable[Any], start: Callable[[int, Any], Plan[T]], max_concurrency: int) -> None:
         self._items = _iterator_of(items, "for")
         self._start = start
+        self._most = max_concurrency
         self._slots = threading.Semaphore(max_concurrency)
+        self._generation = generation()
         self._index = 0
 
     def __next__(self) -> Future[T]:
         from ._drivers.background import acquire
 
+        if self._generation != generation():  # in a forked child: those of before are the parent's
+            self._slots, self._generation = threading.Semaphore(self._most), generation()
         slots = self._slots
         acquire(slots)
         try:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 
 import cumulo as obs
-from cumulo.exceptions import GenericError
+from cumulo.exceptions import ForkedError, GenericError
 from cumulo.store import S3Store
+from tests.engine.support import in_child
 from tests.faults import FaultServer, Object, Request, Response
 from tests.s3.support import fault_store, list_page
 
@@ -47,21 +49,75 @@ def test_a_child_does_not_wait_for_a_thread_of_its_parents(
     thread = threading.Thread(target=lambda: outcome.append(call()))
     thread.start()
     assert arrived.wait(20)
-    child = os.fork()
-    if child == 0:
-        os._exit(_refused(call))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    in_child(lambda: _is_refused(call))
     go_on.set()
     thread.join()
     assert outcome == [expected]
 
 
-def _refused(call: Callable[[], object]) -> int:
-    """0 where the child is told; the parent's stack is not to be run on."""
-    try:
-        with pytest.raises(GenericError, match="when the process forked"):
-            call()
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    return 0
+def _is_refused(call: Callable[[], object]) -> None:
+    with pytest.raises(GenericError, match="when the process forked"):
+        call()
+
+
+def test_futures_end_in_a_child_whatever_its_parents_threads_were_at(fault_server: FaultServer) -> None:
+    fault_server.script("/bucket/object", Object(DATA))
+    fault_server.script("/bucket/never", Response.never())
+    fault_server.script("/bucket/written", Response.of(b""))
+    store = fault_store(fault_server)
+    go_on, calls = threading.Event(), list[object]()
+
+    def waiting() -> Iterator[bytes]:
+        go_on.wait(20)
+        yield DATA
+
+    finished, never, reading = (
+        store.futures.get_range("object", start=0, end=10),
+        store.futures.get("never"),
+        store.futures.put("written", waiting()),
+    )
+    assert finished.result(20) == DATA[:10]
+    never.add_done_callback(calls.append)
+    fault_server.wait_for(lambda: fault_server.seen("/bucket/never"))
+
+    def child() -> None:
+        assert finished.result(0) == DATA[:10]
+        for future in (never, reading):
+            assert isinstance(future.exception(0), ForkedError)
+        assert not calls, "what the parent was to call was called in the child"
+        assert store.futures.get_range("object", start=0, end=10).result(20) == DATA[:10]
+
+    with _each_in_use(finished, never, reading):
+        in_child(child)
+    go_on.set()
+    reading.result(20)
+    never.cancel()
+
+
+def test_futures_of_many_go_on_in_a_child(fault_server: FaultServer) -> None:
+    fault_server.script("/bucket/object", Object(DATA))
+    fault_server.script("/bucket/never", Response.never())
+    many = fault_store(fault_server).futures.get_many(["never", "object"], max_concurrency=1)
+    never = next(many)
+    in_child(lambda: next(many).result(20))
+    never.cancel()
+
+
+@contextmanager
+def _each_in_use(*futures: Future[Any]) -> Generator[None]:
+    """Another thread is inside of all of these, as who asks `done` is for a moment."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def use() -> None:
+        with ExitStack() as stack:
+            for future in futures:
+                stack.enter_context(future._condition)
+            inside.set()
+            leave.wait(20)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert inside.wait(20)
+    yield
+    leave.set()
+    thread.join()

@@ -22,7 +22,6 @@ import atexit
 import contextlib
 import inspect
 import logging
-import os
 import threading
 import time
 import weakref
@@ -34,7 +33,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, cast
 
-from cumulo._native import Credentials, Queue, take_wanted
+from cumulo._native import Credentials, Queue, after_fork, take_wanted
 
 from . import chain, profiles
 from .keys import CredentialsError, Keys, keys_of_provider, text_of_ms, token_of_provider
@@ -416,5 +415,5 @@ def _at_exit() -> None:
         refresher.stop()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)
 atexit.register(_at_exit)

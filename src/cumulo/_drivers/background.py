@@ -8,7 +8,6 @@ they must not be cut short are brought to their end here too (see `heir`).
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
@@ -17,8 +16,10 @@ from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
+from weakref import WeakSet
 
-from cumulo._native import Queue
+from cumulo._native import Queue, after_fork
+from cumulo.exceptions import ForkedError
 
 from . import pool
 from .effects import END, Plan
@@ -32,6 +33,8 @@ _lock = threading.RLock()
 _dispatcher: _Dispatcher | None = None
 _inherited: set[Future[Any]] = set()
 """What heirs have not ended yet."""
+_futures: WeakSet[PlanFuture[Any]] = WeakSet()
+"""All there are."""
 
 
 class _Dispatcher:
@@ -102,6 +105,7 @@ class PlanFuture(Future[T]):
         self._runner: Runner | None = None
         self._dispatcher: _Dispatcher | None = None
         self._asked_to_cancel = False
+        _futures.add(self)
 
     def bind(self, runner: Runner, dispatcher: _Dispatcher) -> None:
         """Say what a cancel has to stop."""
@@ -111,6 +115,17 @@ class PlanFuture(Future[T]):
     def unbind(self) -> None:
         """The call has ended: let go of what ran it, which holds this future and its result."""
         self._runner = None
+
+    def inherit(self) -> None:
+        """In a forked child: nobody is left to end the call, nor to leave a lock that somebody was in. What waited for
+        it and what it was to call is the parent's.
+        """
+        self._condition = threading.Condition()
+        self._waiters = []
+        self._done_callbacks = []
+        self._runner = self._dispatcher = None
+        if not self.done():
+            self.set_exception(ForkedError("the call belongs to the parent process, from before the fork"))
 
     def cancel(self) -> bool:
         """Stop the transfer. True unless the call has already ended; `result` then raises `CancelledError`."""
@@ -236,11 +251,13 @@ def _after_fork() -> None:
     _dispatcher = None  # its thread is the parent's
     _inherited.clear()
     _lock = threading.RLock()
+    for future in list(_futures):
+        future.inherit()
 
 
 def _wait_for_heirs() -> None:
     wait_for(list(_inherited), _EXIT_WAITS_S)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)
 atexit.register(_wait_for_heirs)  # before the engine's own, which was registered earlier

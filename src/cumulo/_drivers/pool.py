@@ -6,13 +6,14 @@ for its thread.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from time import sleep
 from typing import Any, TypeVar
+
+from cumulo._native import after_fork
 
 T = TypeVar("T")
 
@@ -123,4 +124,4 @@ def _after_fork() -> None:
     _executor = _callers = None  # their threads are the parent's
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)

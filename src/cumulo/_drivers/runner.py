@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cumulo._native import Queue, Request
+from cumulo._native import Queue, Request, generation
+from cumulo.exceptions import ForkedError
 
 from .effects import Begin, Call, Close, Plan, Pull, Receive, Start, Unbroken, Until, told
 
@@ -127,6 +128,8 @@ class Runner:
         return False, None, None
 
     def _begin_elsewhere(self, effect: Any, done: Done) -> None:
+        if self._host.queue.generation != generation():
+            raise ForkedError("the call belongs to the parent process: nothing is cleaned up in its child")
         if isinstance(effect, Pull):
             self._host.pull(effect.source, done)
         elif isinstance(effect, Close):

@@ -6,18 +6,21 @@ and that thread does not exist in the child: there, using it is an error.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from typing import NoReturn
 
+from cumulo._native import after_fork
 from cumulo.exceptions import GenericError
 
 _all: weakref.WeakSet[Turns] = weakref.WeakSet()
 
 
 class Turns:
-    """The turns of one object: whoever holds `lock`, which is a plain one so that a turn costs no more."""
+    """The turns of one object: whoever holds `lock`.
+
+    That is a plain one: a turn costs no more, and Ctrl-C can't come between the taking of it and the `with` block.
+    """
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -57,4 +60,4 @@ def _after_fork() -> None:
         turns._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)

@@ -11,7 +11,6 @@ budget, but for one child: the first in order, or the only one that has any.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -20,7 +19,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from cumulo._drivers.effects import END, Begin, Call, Mailbox, Plan, Pull, Receive, Start, Unbroken, Until
-from cumulo._native import Request
+from cumulo._native import Request, after_fork
 
 _HELD_BACK_S = 0.001
 """How long a result may wait for more items to be pulled."""
@@ -96,7 +95,7 @@ def _after_fork() -> None:
     _budget = _Budget()  # a thread of the parent's may have held the lock
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)
 
 
 class Bundle:

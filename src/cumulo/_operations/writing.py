@@ -111,6 +111,8 @@ class Writer:
         )  # fmt: skip
         self._begun = False
         self._failure: Exception | None = None
+        self._cut_short: BaseException | None = None
+        """What ended a write half-way, without the put's knowledge."""
         self._generation = generation()
 
     @property
@@ -123,16 +125,22 @@ class Writer:
         if isinstance(content, str):
             raise TypeError("a str is not content: encode it, or open the writer in an io.TextIOWrapper")
         with memoryview(content) as given:
-            size = given.nbytes
-            if type(content) is bytes and size >= _GATHERED_BYTES // 16:
+            try:
+                self._keep(content, given)
+            except BaseException as error:  # Ctrl-C, half-way: what is there now is not what was written
+                self._cut_short = error
+                raise
+            return given.nbytes
+
+    def _keep(self, content: Any, given: memoryview) -> None:
+        if type(content) is bytes and len(content) >= _GATHERED_BYTES // 16:
+            self._push_gathered()
+            self._source.push(memoryview(content))
+        else:
+            self._gathered += given if given.c_contiguous else given.tobytes()
+            if len(self._gathered) >= _GATHERED_BYTES:
                 self._push_gathered()
-                self._source.push(memoryview(content))
-            else:
-                self._gathered += given if given.c_contiguous else given.tobytes()
-                if len(self._gathered) >= _GATHERED_BYTES:
-                    self._push_gathered()
-        self.written += size
-        return size
+        self.written += given.nbytes
 
     def _push_gathered(self) -> None:
         if self._gathered:
@@ -142,10 +150,12 @@ class Writer:
     @property
     def has_work(self) -> bool:
         """Whether `advance` would do anything."""
-        return self._source.is_enough
+        return self._cut_short is not None or self._source.is_enough
 
     def advance(self) -> Plan[None]:
         """Go on with the put as far as the content reaches. After an error there will be no object."""
+        if self._cut_short is not None:
+            yield from self.discard(self._cut_short)
         if self._failure is not None:
             raise self._failure
         try:

@@ -6,13 +6,12 @@ and to anyone: the request is not signed. It blocks, so plans `Call` it; calls t
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 
 from cumulo._config import S3Endpoint, S3Settings, endpoint_of
 from cumulo._errors import Context
-from cumulo._native import Request
+from cumulo._native import Request, after_fork
 from cumulo._providers.native_client import make_client
 from cumulo._records import replace
 from cumulo.exceptions import BaseError
@@ -29,7 +28,7 @@ _found: dict[str, str] = {}
 of most processes."""
 
 
-os.register_at_fork(after_in_child=_asking.clear)
+after_fork(_asking.clear)
 
 
 def is_unknown(settings: S3Settings, endpoint: S3Endpoint) -> bool:

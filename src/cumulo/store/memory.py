@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cumulo._drivers.effects import END, Call, Plan
 from cumulo._keys import Keys
-from cumulo._native import Bytes
+from cumulo._native import Bytes, after_fork
 from cumulo._operations import delete, put, sources
 from cumulo._operations.parts import check_parts
 from cumulo._operations.resume import keep_of
@@ -48,7 +48,7 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)
 
 
 @record(frozen=True)
