@@ -135,7 +135,8 @@ cdef class Request:
     cdef bint begin(self, Queue queue) except -1:
         # All of a submission but the engine's part; false when it is not to be sent at all.
         if self.generation != cml_runtime_generation():
-            raise RuntimeError("this request was made before a fork")
+            self.has_forked = True
+            raise _make_error(self)
         queue = self.queue = _read_queue(queue)
         if _exiting and queue.is_deaf():
             return False

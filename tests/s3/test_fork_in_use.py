@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -13,7 +14,7 @@ import pytest
 import cumulo as obs
 from cumulo.exceptions import ForkedError, GenericError
 from cumulo.store import S3Store
-from tests.engine.support import in_child
+from tests.engine.support import in_child, join_child
 from tests.faults import FaultServer, Object, Request, Response
 from tests.s3.support import fault_store, list_page
 
@@ -121,3 +122,49 @@ def _each_in_use(*futures: Future[Any]) -> Generator[None]:
     yield
     leave.set()
     thread.join()
+
+
+def test_a_call_whose_content_forks(fault_server: FaultServer) -> None:
+    """The call is the parent's; the child, which finds itself in it, is told so."""
+    stored = Object(None)
+    fault_server.script("/bucket/object", stored)
+    store = fault_store(fault_server)
+    parent = os.getpid()
+    children: list[int] = []
+
+    def content() -> Iterator[bytes]:
+        yield DATA
+        if child := os.fork():
+            children.append(child)
+        yield DATA
+
+    error: BaseException | None = None
+    try:
+        store.put("object", content())
+    except BaseException as raised:
+        error = raised
+    finally:
+        if os.getpid() != parent:
+            os._exit(0 if isinstance(error, ForkedError) else 1)
+    join_child(children[0])
+    assert error is None
+    assert stored.data == 2 * DATA
+
+
+def test_a_child_that_drops_its_parents_puts(fault_server: FaultServer) -> None:
+    """It takes nothing back of them, and its own budget is whole."""
+    stored, hold = Object(None), threading.Event()
+
+    def held(request: Request) -> Response:
+        hold.wait(20)
+        return stored(request)
+
+    fault_server.script("/bucket/first", Object(None))
+    fault_server.script("/bucket/second", held)
+    puts = fault_store(fault_server).put_many([("first", DATA), ("second", DATA)])
+    next(puts)
+    in_child(puts.close)
+    assert all(request.method == "PUT" for request in fault_server.requests)
+    hold.set()
+    assert [result.path for result in puts] == ["second"]
+    assert stored.data == DATA

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from cumulo._drivers.effects import END, Begin, Call, Mailbox, Plan, Pull, Receive, Start, Unbroken, Until
-from cumulo._native import Request, after_fork
+from cumulo._native import Request, after_fork, generation
 
 _HELD_BACK_S = 0.001
 """How long a result may wait for more items to be pulled."""
@@ -116,6 +116,7 @@ class Bundle:
         self._ordered = ordered
         self._stop_at_error = stop_at_error
         self._mailbox = Mailbox()
+        self._generation = generation()
         self._items: Any = None
         self._direct = False
         self._pulling = False
@@ -361,8 +362,14 @@ class Bundle:
     # -- stopping
 
     def abandon(self) -> list[Plan[None]]:
-        """Stop everything, at once. What is returned is left to do: plans that take back what had begun at a server."""
+        """Stop everything, at once. What is returned is left to do: plans that take back what had begun at a server.
+
+        In a forked child nothing is: all of it is the parent's. This may be called there before any hook has run.
+        """
         children, self._children = list(self._children), {}
+        if self._generation != generation():
+            self._exhausted = True
+            return []
         if self._pulling and self._stop_pulling is not None:
             self._stop_pulling()
         self._pulling = False

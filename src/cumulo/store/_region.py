@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _REGION_HEADER = "x-amz-bucket-region"
 
-_asking: dict[str, threading.Lock] = {}
-"""By bucket: held while AWS is asked for its region."""
+_asking: dict[str, threading.RLock] = {}
+"""By bucket: held while AWS is asked for its region. A signal's handler that uses the bucket asks by itself."""
 _found: dict[str, str] = {}
 """Regions by bucket. A bucket's never changes; one that is deleted may come again elsewhere, in a longer time than that
 of most processes."""
@@ -43,7 +43,7 @@ def endpoint_in_region(store: S3Store) -> S3Endpoint:
         ConnectionFailedError, RequestTimeoutError: AWS can't be reached.
     """
     bucket = store._settings.bucket
-    with _asking.setdefault(bucket, threading.Lock()):
+    with _asking.setdefault(bucket, threading.RLock()):
         region = _found.get(bucket) or _ask(store)
         if region:
             _found[bucket] = region
