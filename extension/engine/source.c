@@ -178,7 +178,7 @@ static size_t s_send_memory(const struct cml_source *source, int socket, uint8_t
 }
 
 #ifdef __linux__
-/* sendfile can't be told to raise no SIGPIPE. */
+/* sendfile can't be told to raise no SIGPIPE. It may also come when a part was sent before the other side was gone. */
 static ssize_t s_sendfile(int socket, int file, off_t at, size_t length) {
     static const struct timespec now = {0};
     sigset_t pipe, before;
@@ -186,7 +186,7 @@ static ssize_t s_sendfile(int socket, int file, off_t at, size_t length) {
     sigaddset(&pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe, &before);
     ssize_t sent = sendfile(socket, file, &at, length);
-    if (sent < 0 && errno == EPIPE) {
+    if (sent != (ssize_t)length) {
         sigtimedwait(&pipe, NULL, &now);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from cumulo import _native as native
 
-from .support import Dispatcher, EngineError, get, make_client, open_stream, read_piece, request
+from .support import Dispatcher, EngineError, error_of, get, make_client, open_stream, read_piece, request
 
 SIZE = 1 << 20
 
@@ -65,6 +66,18 @@ def _interrupted(url: str, work: Callable[[native.Client], object]) -> None:
     else:
         raise AssertionError("not interrupted")
     assert get(client) == b"data"
+
+
+# -- signals
+
+
+def upload_from_a_file(url: str, path: str, attempts: str) -> None:
+    """To a server that hangs up, in a program that SIGPIPE ends."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    client = make_client(url, max_retries=int(attempts) - 1)
+    with Path(path).open("rb") as file:
+        error = error_of(request(client, "PUT", file=(file, 0, os.fstat(file.fileno()).st_size)).perform)
+    sys.stdout.write(f"{error.error} {error.attempts}\n")
 
 
 # -- exits

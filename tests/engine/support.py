@@ -220,15 +220,16 @@ def in_child(work: Callable[[], object]) -> None:
 
 
 @contextmanager
-def raw_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server of one connection, for what the fault server does not do: `serve` has the accepted socket."""
+def raw_server(serve: Callable[[socket.socket], None], times: int = 1) -> Iterator[str]:
+    """A server of so many connections, one by one, for what the fault server does not do: `serve` has the socket."""
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            sock, _ = listener.accept()
-            with sock:
-                serve(sock)
+            for _ in range(times):
+                sock, _ = listener.accept()
+                with sock:
+                    serve(sock)
         except BaseException as error:
             failures.append(error)
 
@@ -237,6 +238,7 @@ def raw_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
+        listener.settimeout(CHILD_S)
         thread = threading.Thread(target=run)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

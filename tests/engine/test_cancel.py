@@ -12,6 +12,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -208,6 +210,33 @@ def test_no_byte_is_read_from_the_source_after_it() -> None:
     _, _, body = bytes(received).partition(b"\r\n\r\n")
     assert len(body) < len(source)
     assert b"b" not in body
+
+
+def test_a_file_that_is_rewritten_after_it_is_not_sent_whole(tmp_path: Path) -> None:
+    """The kernel had all of it, as pages of the file."""
+    go_on, received, size = threading.Event(), bytearray(), 1_500_000
+    path = tmp_path / "source"
+    path.write_bytes(b"a" * size)
+
+    def read_late(sock: socket.socket) -> None:
+        go_on.wait(20)
+        with suppress(ConnectionResetError):
+            while data := sock.recv(1 << 20):
+                received.extend(data)
+
+    with raw_server(read_late) as url, Dispatcher() as dispatcher, path.open("r+b") as file:
+        upload = request(make_client(url), "PUT", file=(file, 0, size))
+        done = dispatcher.submit(upload)
+        time.sleep(0.1)
+        upload.cancel()
+        assert done.wait(10)
+        while native.runtime_stats()["connections"]:
+            time.sleep(0.005)
+        file.write(b"b" * size)
+        file.flush()
+        go_on.set()
+    _, _, body = bytes(received).partition(b"\r\n\r\n")
+    assert len(body) < size
 
 
 def test_many_cancels_leave_nothing_behind(fault_server: FaultServer, client: native.Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from cumulo import _native as native
 from tests.faults import Cut, FaultServer, Faulty, Object, Response, Upload
 
-from .support import PATH, Dispatcher, error_of, get, make_client, request
+from .support import PATH, Dispatcher, error_of, get, make_client, raw_server, request, run_program
 
 Connect = Callable[..., native.Client]
 LARGE = os.urandom(1 << 20) * 24
@@ -98,6 +99,21 @@ def test_a_file_that_is_cut_on_the_way(fault_server: FaultServer, client: native
         fault_server.release()
         assert done.wait(10)
     assert sent.error == "body_read"
+
+
+def test_a_hang_up_while_a_file_is_sent(tmp_path: Path) -> None:
+    """First of its one direction, then by a reset: then a write raises SIGPIPE, also one that has sent a part."""
+    path, attempts = tmp_path / "source", 30
+    path.write_bytes(LARGE)
+
+    def hang_up(sock: socket.socket) -> None:
+        for _ in range(16):  # the client is in the middle of a write then
+            sock.recv(1 << 16)
+        sock.shutdown(socket.SHUT_WR)
+
+    with raw_server(hang_up, times=attempts) as url:
+        ended = run_program("upload_from_a_file", url, path, attempts)
+    assert ended == (0, f"reset {attempts}\n", "")
 
 
 def test_over_tls(fault_server: FaultServer) -> None:

@@ -8,7 +8,7 @@
 #define SIZE (6 * MIB)
 
 static struct server server;
-static atomic_uint attempts, hung_up;
+static atomic_uint attempts, hung_up, wrong;
 
 /* Says nothing more until the client has gone. */
 static bool s_until_gone(struct exchange *x) {
@@ -29,6 +29,16 @@ static bool s_trickle(struct exchange *x) {
     return false;
 }
 
+/* Reads so much of an upload, then hangs up. What comes has to be what was given. */
+static bool s_take(struct exchange *x, uint64_t most) {
+    uint8_t block[10000];
+    uint64_t at = 0;
+    for (ssize_t got; at < most && (got = read_body(x, block, sizeof(block))) > 0; at += (uint64_t)got) {
+        atomic_fetch_add(&wrong, !is_pattern(block, at, (size_t)got));
+    }
+    return reset(x);
+}
+
 static bool s_handle(struct exchange *x) {
     atomic_fetch_add(&attempts, 1);
     if (strcmp(x->path, "/silent") == 0) {
@@ -45,6 +55,9 @@ static bool s_handle(struct exchange *x) {
     }
     if (strcmp(x->path, "/small") == 0) {
         return send_object(x, 1000, "\"s\"");
+    }
+    if (strncmp(x->path, "/take/", 6) == 0) {
+        return s_take(x, strtoull(x->path + 6, NULL, 10));
     }
     if (strcmp(x->path, "/unread") == 0) { /* an upload that nobody reads */
         return s_until_gone(x);
@@ -269,6 +282,40 @@ static void test_revoke(void) {
     cml_client_release(client);
 }
 
+static void s_cancel_what_is_read(struct cml_client *client, uint8_t *memory, unsigned after_us, unsigned most) {
+    struct call call;
+    char path[32];
+    snprintf(path, sizeof(path), "/take/%u", most);
+    call_new(&call, client, "PUT", path);
+    cml_request_set_body_memory(call.request, &(struct cml_bytes){.data = memory, .length = SIZE}, 1);
+    call_submit(&call);
+    nanosleep(&(struct timespec){.tv_nsec = after_us * 1000L}, NULL);
+    cml_request_cancel(call.request);
+    memset(memory, 0x5a, SIZE);
+    CHECK(call_wait(&call, LONG_MS));
+    CHECK(call.progress.error == CML_ERR_CANCELLED || call.progress.error == CML_ERR_RESET);
+    call_free(&call);
+}
+
+static void test_cancel_while_it_is_read(void) {
+    section("cancel of uploads to a server that reads and resets: none of what the memory holds afterwards is sent");
+    struct cml_client *client = client_of(&server);
+    uint8_t *memory = malloc(SIZE), *pattern = malloc(SIZE);
+    for (size_t i = 0; i < SIZE; ++i) {
+        pattern[i] = pattern_at(i);
+    }
+    uint64_t seed = 5;
+    for (int i = 0; i < 60; ++i) {
+        memcpy(memory, pattern, SIZE);
+        unsigned after_us = (unsigned)(check_random(&seed) % 10000), most = (unsigned)(check_random(&seed) % SIZE);
+        s_cancel_what_is_read(client, memory, after_us, most);
+    }
+    CHECK_EQ(atomic_load(&wrong), 0);
+    free(memory);
+    free(pattern);
+    cml_client_release(client);
+}
+
 int main(void) {
     engine_start(2, 64);
     server_start(&server, s_handle);
@@ -278,5 +325,6 @@ int main(void) {
     test_hangs_up();
     test_before_submission();
     test_revoke();
+    test_cancel_while_it_is_read();
     return engine_end(&server);
 }
