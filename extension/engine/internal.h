@@ -387,8 +387,6 @@ bool cml_socket_holds_back(const struct cml_request *request);
 int cml_socket_unread(const struct cml_request *request);
 /* Whether the next message that is written is given to cml_source_send. */
 bool cml_socket_lend(const struct cml_request *request, struct cml_source *source);
-/* What waits in the kernel does not go out when the connection is closed, as it is about to be. */
-void cml_socket_drop_unsent(const struct cml_request *request);
 bool cml_socket_is_plain(const struct cml_request *request); /* its bytes are the body's own, not encrypted */
 void cml_socket_go_on(const struct cml_request *request); /* there is room again, or it does not matter any more */
 

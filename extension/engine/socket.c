@@ -403,11 +403,6 @@ bool cml_socket_lend(const struct cml_request *request, struct cml_source *sourc
     return true;
 }
 
-void cml_socket_drop_unsent(const struct cml_request *request) {
-    struct linger reset = {.l_onoff = 1};
-    setsockopt(request->connection->socket->io_handle.data.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-}
-
 /* A server that refuses an upload answers and hangs up. What it said is in the socket, and counts more than that. */
 static void s_hear_first(struct cml_reader *reader, struct aws_socket *socket) {
     reader->empty = false;

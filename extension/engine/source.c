@@ -101,11 +101,12 @@ static void s_skip(const struct cml_source *source, struct s_place *place, size_
     }
 }
 
-/* How much of the next bytes one call can send. */
+/* How much of the next bytes one call can send. The kernel is given a file's pages, not a copy of them: who changes the
+ * file before they have gone out, be it after a cancel, changes what goes out. So the server has to be able to tell. */
 static size_t s_sendable(const struct cml_source *source, size_t most) {
     if (s_is_file(source)) {
 #ifdef __linux__
-        return most;
+        return cml_request_signs_payload(source->request) ? most : 0;
 #else
         return 0;
 #endif

@@ -160,9 +160,6 @@ static void _on_complete(struct aws_http_stream *stream, int error_code, void *u
     struct cml_wire *wire = user_data;
     struct cml_request *request = wire->owner;
     struct cml_connection *connection = request->connection;
-    if (error_code != 0 && request->body_fd >= 0 && cml_socket_is_plain(request)) {
-        cml_socket_drop_unsent(request); /* sendfile has given it the file's pages: who changes the file changes that */
-    }
     request->wire = NULL;
     request->connection = NULL;
     request->stream = NULL;

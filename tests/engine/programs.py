@@ -18,7 +18,17 @@ from pathlib import Path
 
 from cumulo import _native as native
 
-from .support import Dispatcher, EngineError, error_of, get, make_client, open_stream, read_piece, request
+from .support import (
+    Dispatcher,
+    EngineError,
+    error_of,
+    get,
+    make_client,
+    make_signing_client,
+    open_stream,
+    read_piece,
+    request,
+)
 
 SIZE = 1 << 20
 
@@ -74,7 +84,7 @@ def _interrupted(url: str, work: Callable[[native.Client], object]) -> None:
 def upload_from_a_file(url: str, path: str, attempts: str) -> None:
     """To a server that hangs up, in a program that SIGPIPE ends."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    client = make_client(url, max_retries=int(attempts) - 1)
+    client = make_signing_client(url, max_retries=int(attempts) - 1)
     with Path(path).open("rb") as file:
         error = error_of(request(client, "PUT", file=(file, 0, os.fstat(file.fileno()).st_size)).perform)
     sys.stdout.write(f"{error.error} {error.attempts}\n")

@@ -65,6 +65,13 @@ def make_client(url: str, **changes: Any) -> native.Client:
     return native.Client(key=key, **options)
 
 
+def make_signing_client(url: str, **changes: Any) -> native.Client:
+    """One whose requests are signed with the SHA-256 of their bodies, as S3's are in the clear."""
+    credentials = native.Credentials()
+    credentials.publish("AKIDEXAMPLE", "secret")
+    return make_client(url, credentials=credentials, region="us-east-1", sign_payload=True, **changes)
+
+
 def request(client: native.Client, method: str = "GET", path: str = PATH, **options: Any) -> native.Request:
     """A request, not yet submitted."""
     return native.Request(client, method, path.encode(), **options)

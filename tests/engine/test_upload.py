@@ -14,11 +14,18 @@ import pytest
 from cumulo import _native as native
 from tests.faults import Cut, FaultServer, Faulty, Object, Response, Upload
 
-from .support import PATH, Dispatcher, error_of, get, make_client, raw_server, request, run_program
+from .support import PATH, Dispatcher, error_of, get, make_client, make_signing_client, raw_server, request, run_program
 
 Connect = Callable[..., native.Client]
 LARGE = os.urandom(1 << 20) * 24
 """More than what the kernel takes unread."""
+
+
+@pytest.fixture(params=[make_client, make_signing_client])
+def files_client(fault_server: FaultServer, request: pytest.FixtureRequest) -> native.Client:
+    """A client that copies what it sends of files, and one for which the kernel sends them."""
+    client: native.Client = request.param(fault_server.url)
+    return client
 
 
 def put(client: native.Client, body: object, **options: object) -> native.Request:
@@ -58,20 +65,22 @@ def test_from_pieces(fault_server: FaultServer, client: native.Client, size: int
 
 
 @pytest.mark.parametrize(("start", "length"), [(0, len(LARGE)), (1000, 500_000), (5, 0)])
-def test_from_a_file(fault_server: FaultServer, client: native.Client, tmp_path: Path, start: int, length: int) -> None:
+def test_from_a_file(
+    fault_server: FaultServer, files_client: native.Client, tmp_path: Path, start: int, length: int
+) -> None:
     path = tmp_path / "source"
     path.write_bytes(LARGE)
     stored = Object(None)
     fault_server.script(PATH, stored)
     with path.open("rb") as file:
-        request(client, "PUT", file=(file, start, length)).perform()
+        request(files_client, "PUT", file=(file, start, length)).perform()
         assert file.tell() == 0
     assert stored.data == LARGE[start : start + length]
 
 
 @pytest.mark.parametrize("start", [0, 12345])
 def test_from_a_file_to_a_server_that_pauses(
-    fault_server: FaultServer, client: native.Client, tmp_path: Path, start: int
+    fault_server: FaultServer, files_client: native.Client, tmp_path: Path, start: int
 ) -> None:
     """The kernel takes a part of what it is given, and the rest when there is room again."""
     path = tmp_path / "source"
@@ -79,7 +88,7 @@ def test_from_a_file_to_a_server_that_pauses(
     stored = Object(None)
     fault_server.script(PATH, [Faulty(Response.error(503), read_stall=len(LARGE) // 3), stored])
     with path.open("rb") as file, Dispatcher() as dispatcher:
-        sent = request(client, "PUT", file=(file, start, len(LARGE) - start))
+        sent = request(files_client, "PUT", file=(file, start, len(LARGE) - start))
         done = dispatcher.submit(sent)
         while not done.wait(0.02):
             fault_server.release()
@@ -87,12 +96,12 @@ def test_from_a_file_to_a_server_that_pauses(
     assert stored.data == LARGE[start:]
 
 
-def test_a_file_that_is_cut_on_the_way(fault_server: FaultServer, client: native.Client, tmp_path: Path) -> None:
+def test_a_file_that_is_cut_on_the_way(fault_server: FaultServer, files_client: native.Client, tmp_path: Path) -> None:
     path = tmp_path / "source"
     path.write_bytes(LARGE)
     fault_server.script(PATH, Response(read_stall=len(LARGE) // 3))
     with path.open("rb") as file, Dispatcher() as dispatcher:
-        sent = request(client, "PUT", file=(file, 0, len(LARGE)))
+        sent = request(files_client, "PUT", file=(file, 0, len(LARGE)))
         done = dispatcher.submit(sent)
         fault_server.wait_for(lambda: fault_server.stalled == 1)
         os.truncate(path, 1000)
@@ -123,28 +132,30 @@ def test_over_tls(fault_server: FaultServer) -> None:
     assert stored.data == LARGE
 
 
-def test_a_file_that_is_shorter_than_it_was(fault_server: FaultServer, client: native.Client, tmp_path: Path) -> None:
+def test_a_file_that_is_shorter_than_it_was(
+    fault_server: FaultServer, files_client: native.Client, tmp_path: Path
+) -> None:
     path = tmp_path / "source"
     path.write_bytes(LARGE[:1000])
     fault_server.script(PATH, Object(None))
     with path.open("rb") as file:
-        error = error_of(lambda: request(client, "PUT", file=(file, 0, 5000)).perform())
+        error = error_of(lambda: request(files_client, "PUT", file=(file, 0, 5000)).perform())
     assert (error.error, error.attempts) == ("body_read", 1)
-    get_after = request(client, path="/bucket/other")
+    get_after = request(files_client, path="/bucket/other")
     assert error_of(get_after.perform).status == 404, "the client is still of use"
 
 
-def test_sent_again_whole(fault_server: FaultServer, client: native.Client, tmp_path: Path) -> None:
+def test_sent_again_whole(fault_server: FaultServer, files_client: native.Client, tmp_path: Path) -> None:
     stored = Object(None)
     fault_server.script(PATH, [Response.error(503), Response.dropped("rst"), Response.error(500), stored])
-    put(client, LARGE)
+    put(files_client, LARGE)
     assert stored.data == LARGE
     path = tmp_path / "source"
     path.write_bytes(LARGE)
     fault_server.script(PATH, [Response.error(503), Response.dropped("fin"), stored])
     stored.replace(None)
     with path.open("rb") as file:
-        request(client, "PUT", file=(file, 10, len(LARGE) - 10)).perform()
+        request(files_client, "PUT", file=(file, 10, len(LARGE) - 10)).perform()
     assert stored.data == LARGE[10:]
 
 

@@ -9,7 +9,7 @@
 #define SIZE (4 * MIB)
 
 static struct server server;
-static struct cml_client *client;
+static struct cml_client *client, *signing;
 static atomic_uint attempts;
 static atomic_ullong arrived; /* bytes of the last body that came in full and right */
 
@@ -121,37 +121,48 @@ static int s_file(size_t size) {
     return fd;
 }
 
-static int s_put_file(struct call *call, const char *path, int fd, uint64_t offset, uint64_t size) {
+/* The kernel sends of files where the server can tell that they have changed since. */
+static void s_make_signing(void) {
+    struct cml_client_options options = client_options(&server);
+    options.credentials = cml_credentials_new(NULL, NULL);
+    cml_credentials_publish(options.credentials, "KEY", "secret", NULL, 0, 0);
+    options.region = "us-east-1";
+    options.service = "s3";
+    options.sign_payload = true;
+    signing = cml_client_new(&options);
+    cml_credentials_release(options.credentials);
+}
+
+static int s_put_file(struct call *call, struct cml_client *by, const char *path, int fd, uint64_t offset, uint64_t size) {
     atomic_store(&attempts, 0);
     atomic_store(&arrived, 0);
-    call_new(call, client, "PUT", path);
+    call_new(call, by, "PUT", path);
     cml_request_set_body_file(call->request, fd, offset, size);
     return call_run(call);
 }
 
-static void test_file(void) {
-    section("PUT from a file: all of it, a part, one that is too short, none");
+static void test_file(struct cml_client *by) {
     int fd = s_file(SIZE);
     struct call call;
-    CHECK_ERROR(s_put_file(&call, "/object", fd, 0, SIZE), CML_OK);
+    CHECK_ERROR(s_put_file(&call, by, "/object", fd, 0, SIZE), CML_OK);
     CHECK_EQ(atomic_load(&arrived), SIZE);
     CHECK_EQ(lseek(fd, 0, SEEK_CUR), SIZE); /* pread: the position stays the caller's */
     call_free(&call);
-    CHECK_ERROR(s_put_file(&call, "/from/12345", fd, 12345, 1000000), CML_OK);
+    CHECK_ERROR(s_put_file(&call, by, "/from/12345", fd, 12345, 1000000), CML_OK);
     CHECK_EQ(atomic_load(&arrived), 1000000);
     call_free(&call);
-    CHECK_ERROR(s_put_file(&call, "/resets", fd, 0, SIZE), CML_OK);
+    CHECK_ERROR(s_put_file(&call, by, "/resets", fd, 0, SIZE), CML_OK);
     CHECK_EQ(atomic_load(&arrived), SIZE);
     call_free(&call);
-    CHECK_ERROR(s_put_file(&call, "/object", fd, 0, SIZE + 1), CML_ERR_BODY_READ);
+    CHECK_ERROR(s_put_file(&call, by, "/object", fd, 0, SIZE + 1), CML_ERR_BODY_READ);
     CHECK_EQ(call.progress.attempts, 1);
     call_free(&call);
     close(fd);
-    CHECK_ERROR(s_put_file(&call, "/object", fd, 0, 10), CML_ERR_BODY_READ);
+    CHECK_ERROR(s_put_file(&call, by, "/object", fd, 0, 10), CML_ERR_BODY_READ);
     call_free(&call);
     int pipes[2];
     CHECK_EQ(pipe(pipes), 0);
-    CHECK_ERROR(s_put_file(&call, "/object", pipes[0], 0, 10), CML_ERR_BODY_READ);
+    CHECK_ERROR(s_put_file(&call, by, "/object", pipes[0], 0, 10), CML_ERR_BODY_READ);
     call_free(&call);
     close(pipes[0]);
     close(pipes[1]);
@@ -207,10 +218,15 @@ int main(void) {
     engine_start(2, 64);
     server_start(&server, s_handle);
     client = client_of(&server);
+    s_make_signing();
     test_memory();
-    test_file();
+    section("PUT from a file: all of it, a part, one that is too short, none");
+    test_file(client);
+    section("the same by the kernel");
+    test_file(signing);
     test_early_answers();
     test_error_in_200();
     cml_client_release(client);
+    cml_client_release(signing);
     return engine_end(&server);
 }
