@@ -7,7 +7,7 @@ import atexit
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from cumulo.store import S3Store
 
@@ -94,7 +94,7 @@ def with_an_async_iterator(url: str) -> None:
     asyncio.run(main())
 
 
-async def _awaited(future: asyncio.Future[object]) -> None:
+async def _awaited(future: Awaitable[object]) -> None:
     await future
 
 
