@@ -43,6 +43,18 @@ def ranges(server: FaultServer) -> list[tuple[int, int]]:
 # -- readers
 
 
+@pytest.mark.parametrize("block", [1, 2000, 50_000, 200_000])
+def test_reading_on_with_small_blocks_fetches_nothing_twice(
+    fault_server: FaultServer, faulty: S3Store, block: int
+) -> None:
+    fault_server.script(PATH, Object(DATA[:MIB]))
+    reader = obs.open_reader(faulty, "key", buffer_size=block)
+    assert b"".join(iter(lambda: reader.read(10_000), b"")) == DATA[:MIB]
+    asked = ranges(fault_server)
+    assert len(asked) <= 3
+    assert [start for start, _ in asked[1:]] == [start + length for start, length in asked[:-1]]
+
+
 def test_reads_here_and_there_get_what_was_asked_for(
     fault_server: FaultServer, faulty: S3Store, stored: Object
 ) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from contextlib import suppress
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cumulo._native import call_future, loop_queue
 
 from . import background, pool
 from .effects import END, Plan
-from .runner import Done, Heir, Runner
+from .runner import Done, Heir, Runner, tell
 
 if TYPE_CHECKING:
     from cumulo._types import CallFuture
@@ -61,7 +64,7 @@ class _LoopHost:
     def __init__(self, loop: asyncio.AbstractEventLoop, future: PlanFuture[Any]) -> None:
         self._loop = loop
         self._future = future
-        self._pulling: asyncio.Future[Any] | None = None
+        self._pulling: asyncio.Task[Any] | Future[Any] | None = None
         self.queue = loop_queue(loop)
 
     def resolve(self, value: Any) -> None:
@@ -70,44 +73,57 @@ class _LoopHost:
         self._future.runner = None
 
     def fail(self, error: BaseException) -> None:
-        if not self._future.done():
-            if isinstance(error, StopIteration):
-                error = RuntimeError("an iterator raised StopIteration")
-            self._future.set_exception(error)
         self._future.runner = None
+        if self._future.done():
+            return
+        if isinstance(error, asyncio.CancelledError):  # an iterator's task was cancelled, along with all of the loop's
+            self._future.cancel()
+            return
+        if isinstance(error, StopIteration):
+            error = RuntimeError("an iterator raised StopIteration")
+        self._future.set_exception(error)
 
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
-        self._when_done(self._loop.run_in_executor(pool.executor(), function, *arguments), done)
+        self._tell(pool.submit(function, *arguments), done)
+
+    def _tell(self, inner: Future[Any], done: Done) -> Future[Any]:
+        # Not `run_in_executor`: what is awaited when the loop is closed would be left pending, and say so.
+        context = copy_context()
+        inner.add_done_callback(lambda f: self._post(lambda: tell(f, done), context))
+        return inner
+
+    def _post(self, job: Callable[[], None], context: Context | None = None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(job, context=context)
 
     def pull(self, source: Any, done: Done) -> None:
         if hasattr(source, "__anext__"):
             self._pulling = self._loop.create_task(_next_of(source))
+            self._when_done(self._pulling, done)
         else:
-            self._pulling = self._loop.run_in_executor(pool.for_callers(), next, source, END)
-        self._when_done(self._pulling, done)
+            self._pulling = self._tell(pool.for_callers().submit(next, source, END), done)
 
     def stop_pulling(self) -> None:
         if isinstance(self._pulling, asyncio.Task):  # a thread can't be stopped
             self._pulling.cancel()
 
     def close(self, source: Any, done: Done) -> None:
-        self._when_done(self._loop.create_task(self._close(source)), done)
+        if hasattr(source, "aclose"):
+            self._when_done(self._loop.create_task(self._close(source)), done)
+        else:
+            self._tell(pool.for_callers().submit(_close_after, self._pulling, source), done)
 
     async def _close(self, source: Any) -> None:
-        if self._pulling is not None:
+        if isinstance(self._pulling, asyncio.Task):
             await asyncio.wait([self._pulling])
-        if hasattr(source, "aclose"):
-            await source.aclose()
-        else:
-            await self._loop.run_in_executor(pool.for_callers(), source.close)
+        await source.aclose()
 
     def heir(self) -> Heir:
         return background.heir(self._close_from_afar)
 
     def _close_from_afar(self, source: Any) -> None:
         # A loop that is closed has ended its generators itself (`shutdown_asyncgens`).
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self.close, source, _nothing)
+        self._post(lambda: self.close(source, _nothing))
 
     def _when_done(self, awaited: asyncio.Future[Any], done: Done) -> None:
         def on_done(future: asyncio.Future[Any]) -> None:
@@ -122,6 +138,12 @@ class _LoopHost:
 
 def _nothing(_value: Any, _error: BaseException | None) -> None:
     pass
+
+
+def _close_after(pulling: Future[Any] | None, source: Any) -> None:
+    if pulling is not None:
+        wait_for([pulling])
+    source.close()
 
 
 async def _next_of(source: Any) -> Any:

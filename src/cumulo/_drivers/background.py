@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
@@ -23,7 +23,7 @@ from cumulo.exceptions import ForkedError
 
 from . import pool
 from .effects import END, Plan
-from .runner import Done, Heir, Runner
+from .runner import Done, Heir, Runner, tell
 
 T = TypeVar("T")
 
@@ -180,19 +180,16 @@ class _BackgroundHost:
             self._future.set_exception(error)
 
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
-        self._submit(pool.executor(), function, arguments, done)
+        self._tell(pool.submit(function, *arguments), done)
 
-    def _submit(
-        self, executor: Executor, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done
-    ) -> Future[Any]:
-        inner = executor.submit(function, *arguments)
-        inner.add_done_callback(lambda f: self._dispatcher.post(lambda: _tell(f, done)))
+    def _tell(self, inner: Future[Any], done: Done) -> Future[Any]:
+        inner.add_done_callback(lambda f: self._dispatcher.post(lambda: tell(f, done)))
         return inner
 
     def pull(self, source: Any, done: Done) -> None:
         if not hasattr(source, "__next__"):
             raise TypeError("an async iterator needs an async call, such as put_async")
-        self._pulling = self._submit(pool.for_callers(), next, (source, END), done)
+        self._pulling = self._tell(pool.for_callers().submit(next, source, END), done)
 
     def stop_pulling(self) -> None:
         pass  # a thread can't be stopped
@@ -201,7 +198,7 @@ class _BackgroundHost:
         if not hasattr(source, "close"):  # an async iterator, of which nothing was taken
             done(None, None)
         elif self._pulling is None or self._pulling.done():
-            self._submit(pool.for_callers(), source.close, (), done)
+            self._tell(pool.for_callers().submit(source.close), done)
         else:  # the call was cancelled, and does not wait for what may take long
             self._pulling.add_done_callback(lambda _: _close_quietly(source))
             done(None, None)
@@ -239,11 +236,6 @@ class _LoopsHeir(_BackgroundHost):
 def _close_quietly(source: Any) -> None:
     with suppress(Exception):  # the call has failed already, and said why
         source.close()
-
-
-def _tell(future: Future[Any], done: Done) -> None:
-    error = future.exception()
-    done(None if error is not None else future.result(), error)
 
 
 def _after_fork() -> None:

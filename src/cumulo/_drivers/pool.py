@@ -9,11 +9,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from time import sleep
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cumulo._native import after_fork
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -107,8 +110,21 @@ def executor() -> ThreadPoolExecutor:
     """The process's pool for blocking calls of ours."""
     global _executor
     if _executor is None:
+        from concurrent.futures import ThreadPoolExecutor  # here: an error once the main thread has ended
+
         _executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="cumulo-blocking")
     return _executor
+
+
+def submit(function: Callable[..., T], *arguments: Any) -> Future[T]:
+    """A future of a blocking call of ours."""
+    try:
+        return executor().submit(function, *arguments)
+    except RuntimeError as error:
+        # The main thread has ended, and with it what Python has of pools. Other threads and exit handlers go on.
+        if "shutdown" not in str(error):
+            raise
+        return for_callers().submit(function, *arguments)
 
 
 def for_callers() -> CallersThreads:

@@ -7,6 +7,7 @@ calls go: `aio.py` (an event loop) and `background.py` (one dispatcher thread).
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 from cumulo._native import Queue, Request, generation
@@ -38,6 +39,12 @@ class Heir(Host, Protocol):
 
 
 Done = Callable[[Any, BaseException | None], None]
+
+
+def tell(future: Future[Any], done: Done) -> None:
+    """What a thread's call has come to."""
+    error = future.exception()
+    done(None if error is not None else future.result(), error)
 
 
 class Runner:

@@ -116,7 +116,7 @@ def _begin(effect: Begin) -> None:
         return
     from . import pool
 
-    future = pool.executor().submit(begun.function, *begun.arguments)
+    future = pool.submit(begun.function, *begun.arguments)
     future.add_done_callback(lambda ended: _tell(mailbox, key, ended))
 
 

@@ -2,8 +2,9 @@
 
 What is fetched depends on how it is read. A read somewhere gets what was asked for, and nothing else; a third one near
 two others gets its whole block. A read that goes on where the last one ended gets more than was asked for, each time
-four times as much; and when that is more than `_RAMP_BYTES`, the rest of the object becomes a stream, whose parts are
-fetched ahead of the reader, twice as many with each chunk that is read, up to a bound. A read elsewhere ends that.
+four times as much; and when that is more than `_RAMP_BYTES`, or than can be kept, the rest of the object becomes a
+stream, whose parts are fetched ahead of the reader, twice as many with each chunk that is read, up to a bound. A read
+elsewhere ends that.
 
 Methods that return plans are run one at a time. Every response has to be of the version that was opened.
 """
@@ -57,6 +58,7 @@ class Reader(ShortReads):
         if version is not None:
             self._pin(version)
         self._block = block_bytes
+        self._ramp = min(_RAMP_BYTES, _CACHED_BLOCKS * block_bytes // 2)  # larger spans are not kept
         self._lines = Extent(0, b"")
 
     def _pin(self, version: ObjectMeta) -> None:
@@ -156,9 +158,10 @@ class Reader(ShortReads):
             if not ahead:
                 return (yield from self._somewhere(at, end))
             begins = self.window == 0
-            self.window = max(_FACTOR * self.window, _FACTOR * (end - at), _FIRST_AHEAD_BYTES)
-            if begins or self.window <= _RAMP_BYTES or self.size - at <= _RAMP_BYTES:
-                return (yield from self._fetched(at, max(end, at + min(self.window, _RAMP_BYTES))))
+            ahead_bytes = max(_FACTOR * self.window, _FACTOR * (end - at), _FIRST_AHEAD_BYTES)
+            self.window = min(ahead_bytes, self.size)
+            if begins or ahead_bytes <= self._ramp or self.size - at <= self._ramp:
+                return (yield from self._fetched(at, max(end, at + min(ahead_bytes, self._ramp))))
             if end == self.size and end - at > _MOST_CHUNK_BYTES:  # all the rest in one go, in parts to their places
                 return (yield from self._fetched(at, end))
             stream = yield from self._open_stream(at, end - at)
