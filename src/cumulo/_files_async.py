@@ -238,7 +238,7 @@ class AsyncWritableFile:
     ) -> None:
         if kind is None:
             await self.close()
-        else:
+        elif not issubclass(kind, GeneratorExit):  # a dropped coroutine may await nothing; the file goes with it
             await self.discard()
 
     def __del__(self) -> None:

@@ -411,6 +411,24 @@ def test_an_error_in_the_with_block(store: Any, size: int) -> None:
     assert list(store.list()) == []
 
 
+def test_a_with_block_in_a_coroutine_that_is_dropped(store: Any) -> None:
+    """It may await nothing any more (PEP 492)."""
+
+    async def awaited() -> None:
+        async with obs.open_writer_async(store, "x", buffer_size=5 * MIB) as writer:
+            await writer.write(b"abc")
+            await asyncio.sleep(3600)
+
+    async def main() -> None:
+        coroutine = awaited()
+        coroutine.send(None)
+        with pytest.warns(ResourceWarning, match="without close"):
+            coroutine.close()
+
+    asyncio.run(main())
+    assert list(store.list()) == []
+
+
 @pytest.mark.parametrize("wrap", [lambda writer: writer, io.BufferedWriter, io.TextIOWrapper],
                          ids=["plain", "buffered", "text"])  # fmt: skip
 def test_dropping_a_writer(store: Any, wrap: Callable[[Any], Any]) -> None:
