@@ -426,7 +426,8 @@ static void _on_late(struct aws_channel_task *task, void *socket, enum aws_task_
     _on_written(socket, reader->write_error, 0, reader->failed);
 }
 
-/* A write that fails at once would close the connection before it is read again. */
+/* A write that fails at once would close the connection before it is read again. Only where no other write comes before
+ * this one's end is told: the records of an encrypted connection come one after the other. */
 static void s_fail_later(struct cml_reader *reader, struct aws_socket *socket, struct aws_io_message *message) {
     reader->failed = message;
     reader->write_error = aws_last_error();
@@ -448,10 +449,12 @@ static int s_write(struct aws_socket *socket, const struct aws_byte_cursor *byte
     }
     reader->on_written = on_written;
     reader->writing = true;
-    if (reader->crt->socket_write_fn(socket, &left, _on_written, user_data) != AWS_OP_SUCCESS) {
+    int result = reader->crt->socket_write_fn(socket, &left, _on_written, user_data);
+    if (result != AWS_OP_SUCCESS && reader->direct) {
         s_fail_later(reader, socket, user_data);
+        result = AWS_OP_SUCCESS;
     }
-    return AWS_OP_SUCCESS;
+    return result;
 }
 
 /* ---- life ---- */

@@ -184,6 +184,21 @@ def test_refused_before_it_was_sent(fault_server: FaultServer, client: native.Cl
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize("hang_up", ["fin", "rst"])
+def test_a_hang_up_over_tls(fault_server: FaultServer, hang_up: str) -> None:
+    """Of the records that are on their way several may fail, each for itself."""
+    stored = Object(None)
+    cuts = [Response.dropped(hang_up), Response(413, read_body=False, after=hang_up)]  # type: ignore[arg-type]
+    client = make_client(fault_server.tls_url(), ca_pem=fault_server.ca_file.read_bytes())
+    for _ in range(10):
+        fault_server.script(PATH, [cuts[0], stored])
+        put(client, LARGE)
+        assert stored.data == LARGE
+        stored.replace(None)
+        fault_server.script(PATH, cuts[1])
+        assert error_of(lambda: put(client, LARGE)).error in ("status", "reset")
+
+
 def test_refused_in_chunks_before_it_was_sent(fault_server: FaultServer, connect: Connect) -> None:
     refusal = Response(413, b"<Error/>", framing="chunked", read_body=False, after="hold")
     fault_server.script(PATH, refusal)
