@@ -25,7 +25,7 @@ from .workload import Library, Variant, Work, Workload, require
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run cost the client process. Memory is None where the system doesn't tell."""
+    """What one run cost the client process, and the origin. None is what the system doesn't tell."""
 
     wall_s: float
     cpu_s: float
@@ -33,6 +33,7 @@ class Measurement:
     bytes: int
     peak_mib: float | None
     growth_mib: float | None
+    origin_cpu_s: float | None
     counters: dict[str, float]
 
 
@@ -48,7 +49,9 @@ def measure(case_name: str, library_name: str, origin: Origin) -> Measurement:
     time.sleep(workload.settle_s)
     counters = _live_counters(library)
     resident = process.resident_bytes()
+    origin_cpu = process.workers_cpu_s(origin.pid)
     wall, cpu, work = _timed(workload)
+    origin_cpu = _difference_of(process.workers_cpu_s(origin.pid), origin_cpu)
     peak = process.peak_bytes()
     require(work == workload.expected, f"{work} instead of {workload.expected}")
     gc.collect()
@@ -57,7 +60,8 @@ def measure(case_name: str, library_name: str, origin: Origin) -> Measurement:
     counters = _difference(_live_counters(library), counters)
     workload.check()
     baseline = None if before_import is None else before_import + workload.harness_bytes
-    return Measurement(wall, cpu, work.operations, work.bytes, _mib(peak, baseline), _mib(after, resident), counters)
+    growth = _mib(after, resident)
+    return Measurement(wall, cpu, work.operations, work.bytes, _mib(peak, baseline), growth, origin_cpu, counters)
 
 
 def _load(name: str) -> Library:
@@ -78,9 +82,12 @@ def _timed(workload: Workload) -> tuple[float, float, Work]:
 
 
 def _mib(value: int | None, baseline: int | None) -> float | None:
-    if value is None or baseline is None:
-        return None
-    return (value - baseline) / MIB
+    difference = _difference_of(value, baseline)
+    return None if difference is None else difference / MIB
+
+
+def _difference_of(value: float | None, baseline: float | None) -> float | None:
+    return None if value is None or baseline is None else value - baseline
 
 
 def _live_counters(library: Library) -> dict[str, float]:

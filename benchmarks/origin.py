@@ -42,6 +42,7 @@ class Origin:
     files: str
     put_log: str
     workers: int
+    pid: int
     cpu: int | None
     version: str
 
@@ -70,12 +71,12 @@ def running(workers: int = 1, cpu: int | None = None) -> Iterator[Origin]:
         )
         try:
             _wait_until_listening(process, port, directory / "error.log")
-            yield _describe(settings, program)
+            yield _describe(settings, program, process.pid)
         finally:
             _stop(process)
 
 
-def _describe(settings: nginx.Settings, program: str) -> Origin:
+def _describe(settings: nginx.Settings, program: str, pid: int) -> Origin:
     version = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
     return Origin(
         url=f"http://127.0.0.1:{settings.port}",
@@ -85,6 +86,7 @@ def _describe(settings: nginx.Settings, program: str) -> Origin:
         files=str(settings.directory / "files"),
         put_log=str(settings.put_log),
         workers=settings.workers,
+        pid=pid,
         cpu=settings.cpu,
         version=version.strip().rpartition(" ")[2],
     )

@@ -1,4 +1,5 @@
-"""What the operating system says of this process: CPU time of all its threads, resident memory now and at its highest.
+"""What the operating system says of this process: CPU time of all its threads, resident memory now and at its highest;
+and of the origin's workers: CPU time.
 
 Only Linux has the figures this suite wants (a peak that can be reset); elsewhere memory reads as None and only time is
 compared.
@@ -6,7 +7,9 @@ compared.
 
 from __future__ import annotations
 
+import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 
 from .content import KIB
@@ -14,6 +17,7 @@ from .content import KIB
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
+_PARENT, _USER_TICKS, _SYSTEM_TICKS = 1, 11, 12  # in /proc/<pid>/stat, behind the program's name
 
 
 def cpu_s() -> float:
@@ -26,6 +30,19 @@ def children_cpu_s() -> float:
     """User and system time of the child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def workers_cpu_s(parent: int) -> float | None:
+    """User and system time so far of the processes that ``parent`` has started and that still run."""
+    if not _STATUS.exists():
+        return None
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it may end meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[_PARENT]) == parent:
+                ticks += int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes() -> int | None:

@@ -44,7 +44,8 @@ def markdown_header(facts: dict[str, Any]) -> str:
         f"{libraries}; Python {facts['python']}, {facts['cpus']} CPUs, load {facts['load_before']:.1f}; "
         f"origin {facts['origin']}; medians of {facts['rounds']} round(s), in brackets the lowest and the highest. "
         "CPU is the client process's, user and system, all threads. Peak is resident memory above what it was before "
-        "the library's import. Ratios are the library's over the first's, then the target.\n"
+        "the library's import. Origin is how much of the time its workers were busy: near 100 % for each, it and not "
+        "the library is what was measured. Ratios are the library's over the first's, then the target.\n"
     )
 
 
@@ -68,7 +69,7 @@ def markdown_cases(results: Sequence[CaseResult], budget_mib: float | None) -> s
         for position, seat in enumerate(result.seats):
             judged = [""] * 3 if position == 0 else [_judgement(each) for each in verdicts(result, seat, budget_mib)]
             rows.append([result.case.title if position == 0 else "", *_figures(seat), *judged])
-    columns = ["case", "library", "wall", "speed", "CPU", "peak", "wall ratio", "CPU ratio", "peak ratio"]
+    columns = ["case", "library", "wall", "speed", "CPU", "peak", "origin", "wall ratio", "CPU ratio", "peak ratio"]
     return _table(columns, rows)
 
 
@@ -81,7 +82,9 @@ def markdown_sdks(results: Sequence[CaseResult]) -> str:
             if position > 0:
                 ratios = [_judgement(each) for each in verdicts(result, seat, None)]
             rows.append([result.case.title if position == 0 else "", *_figures(seat), *ratios])
-    return _table(["SDKs", "library", "wall", "speed", "CPU", "peak", "wall ratio", "CPU ratio", "peak ratio"], rows)
+    return _table(
+        ["SDKs", "library", "wall", "speed", "CPU", "peak", "origin", "wall ratio", "CPU ratio", "peak ratio"], rows
+    )
 
 
 def markdown_memory(results: Sequence[CaseResult]) -> str:
@@ -122,12 +125,20 @@ def _as_json(result: CaseResult, budget_mib: float | None) -> dict[str, Any]:
 def _figures(seat: SeatResult) -> list[str]:
     label = seat.seat.label
     if seat.error is not None or not seat.runs:
-        return [label, f"failed: {seat.error}", "", "", ""]
+        return [label, f"failed: {seat.error}", "", "", "", ""]
     wall, cpu = (statistics.median(values(seat, figure)) for figure in ("wall", "cpu"))
     work = seat.runs[0]
     speed = _speed(wall, work.operations, work.bytes)
     cost = f" = {_cost(cpu, work.operations)}" if work.operations > _MANY else ""
-    return [label, _spread(seat, "wall", "s"), speed, _spread(seat, "cpu", "s") + cost, _spread(seat, "peak", "MiB")]
+    busy = values(seat, "origin")
+    return [
+        label,
+        _spread(seat, "wall", "s"),
+        speed,
+        _spread(seat, "cpu", "s") + cost,
+        _spread(seat, "peak", "MiB"),
+        f"{statistics.median(busy):.0%}" if busy else "",
+    ]
 
 
 def _judgement(verdict: Verdict) -> str:

@@ -20,6 +20,7 @@ _FIGURES: dict[str, Callable[[Measurement], float | None]] = {
     "cpu": lambda run: run.cpu_s,
     "peak": lambda run: run.peak_mib,
     "growth": lambda run: run.growth_mib,
+    "origin": lambda run: None if run.origin_cpu_s is None else run.origin_cpu_s / run.wall_s,
 }
 
 

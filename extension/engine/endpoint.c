@@ -14,7 +14,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TLS_ROOM_BYTES (8 << 10) /* for a request's head, and what records are wrapped in */
+
 /* ---- making and sharing ---- */
+
+/* s2n gives each record of 8 KiB to the socket by itself unless its buffer has room for more. aws-c-io has no option for
+ * it; its context begins like this (s2n_tls_channel_handler.c). */
+static void s_gather_records(struct aws_tls_ctx *ctx) {
+#ifndef __APPLE__
+    struct {
+        struct aws_tls_ctx base;
+        struct s2n_config *config;
+    } *s2n = ctx->impl;
+    s2n_config_set_send_buffer_size(s2n->config, CML_TLS_WRITE_BYTES + TLS_ROOM_BYTES);
+#else
+    (void)ctx;
+#endif
+}
 
 static struct aws_tls_ctx *s_tls_ctx(bool verify, const char *ca_pem, size_t ca_pem_len) {
     struct aws_allocator *alloc = cml_runtime->alloc;
@@ -27,6 +43,9 @@ static struct aws_tls_ctx *s_tls_ctx(bool verify, const char *ca_pem, size_t ca_
     if (ca_pem == NULL ||
         aws_tls_ctx_options_override_default_trust_store(&ctx_options, &pem) == AWS_OP_SUCCESS) {
         ctx = aws_tls_client_ctx_new(alloc, &ctx_options);
+    }
+    if (ctx != NULL) {
+        s_gather_records(ctx);
     }
     aws_tls_ctx_options_clean_up(&ctx_options);
     return ctx;

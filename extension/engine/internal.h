@@ -16,6 +16,7 @@
 
 #define CML_MAX_SHARDS 64
 #define CML_PIECES 4
+#define CML_TLS_WRITE_BYTES ((size_t)64 << 10) /* of a body that are encrypted at a time; s2n copies them, and aws-c-io again */
 #define CML_MESSAGE_BYTES ((size_t)256 << 10) /* the most that comes from a connection at a time */
 #define CML_SPILL_BYTES ((size_t)64 << 10)   /* the window of a stream before its consumer gives room */
 #define CML_READ_BUFFER_BYTES ((size_t)256 << 10)

@@ -24,7 +24,6 @@
 #    define MSG_NOSIGNAL 0 /* where the socket itself is told, by aws-c-io */
 #endif
 
-#define TLS_WRITE_BYTES ((size_t)64 << 10) /* a record of s2n's holds the whole message that it is cut from */
 #define LEAST_LENT ((size_t)64 << 10)      /* less is copied: it is in the cache */
 #define MOST_PARTS 16                      /* of memory that are sent at a time */
 
@@ -139,8 +138,8 @@ static int s_read(struct aws_input_stream *stream, struct aws_byte_buf *dest) {
     struct cml_request *request = source->request;
     uint64_t left = request->body_length - source->next.at;
     size_t room = dest->capacity - dest->len;
-    if (request->client->endpoint->tls && room > TLS_WRITE_BYTES) {
-        room = TLS_WRITE_BYTES;
+    if (request->client->endpoint->tls && room > CML_TLS_WRITE_BYTES) {
+        room = CML_TLS_WRITE_BYTES;
     }
     size_t take = left < room ? (size_t)left : room;
     if (take == 0) {
