@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, cases: Sequence[Case], origin: Origin) -> int:
     libraries = options.libraries.split(",")
     facts = report.environment(origin, libraries, options.rounds, options.memory_budget)
-    ceilings = [] if options.no_limit else measure_ceilings(origin)
+    ceilings = [] if options.no_limit else measure_ceilings(origin, [case.name for case in cases])
     results: list[CaseResult] = []
     path = options.json or _RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     for case in cases:
@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace, cases: Sequence[Case], origin: Origin) -> 
         report.write_json(path, facts, ceilings, results)
     parts = [report.markdown_header(facts), report.markdown_ceilings(ceilings)]
     own = [result for result in results if not result.case.libraries]
-    parts += [report.markdown_cases(own, options.memory_budget), report.markdown_memory(results)]
+    parts += [report.markdown_cases(own, ceilings, options.memory_budget), report.markdown_memory(results)]
     parts.append(report.markdown_sdks([result for result in results if result.case.libraries]))
     print("\n".join(part for part in parts if part))
     _note(f"all runs: {path}")

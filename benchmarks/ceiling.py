@@ -1,25 +1,33 @@
-"""The loopback limit: what this machine and this origin can do at all, measured by wrk and curl in the same run.
+"""The loopback limit: what this machine and this origin give to plain C clients, wrk and curl, in the same run.
 
-A library's figure near the limit says that the origin, and not the library, is what was measured.
+A library's figure near the limit says that the origin, and not the library, is what was measured. wrk has as many
+connections as the cases have requests in flight. curl has one: several connections may get past it.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from . import content
-from .content import KIB
+from .content import GIB, KIB, MIB
 from .loops import IN_FLIGHT
+from .nginx import LIMIT_RATE_MIB
 from .origin import Origin
 from .process import children_cpu_s
 
 _WRK_S = 2
+_CURL_RUNS = 3  # the best counts: the first also warms what nginx and the kernel keep
+_DEFAULT_CONCURRENCY = 16  # cumulo's max_concurrency
 _PUT_SCRIPT = f"""wrk.method = "PUT"
+wrk.path = "/{content.SINK_BUCKET}/raw"
 wrk.body = string.rep("x", {16 * KIB})
 """
 # A new offset each request, as the cases do.
@@ -30,7 +38,11 @@ function request()
     {{["Range"] = "bytes=" .. start .. "-" .. (start + {16 * KIB - 1})}})
 end
 """
-
+_OBJECT_SCRIPT = f"""math.randomseed(7)
+function request()
+  return wrk.format("GET", string.format("/{content.BUCKET}/objects/%03d.bin", math.random(0, {content.OBJECTS - 1})))
+end
+"""
 _WRK_SUMMARY = """
 function done(summary)
   io.write("SUMMARY ", summary.requests, " ", summary.duration, "\\n")
@@ -40,60 +52,103 @@ end
 
 @dataclass(frozen=True)
 class Ceiling:
-    """One raw figure; ``cases`` are those that it bounds."""
+    """One raw figure; ``cases`` are patterns of the names of those that it bounds."""
 
     title: str
     tool: str
     wall_s: float
-    cpu_s: float
+    cpu_s: float | None
     operations: int
     bytes: int
     cases: tuple[str, ...]
 
 
-def measure_ceilings(origin: Origin) -> list[Ceiling]:
-    """All that the installed tools can measure."""
-    found: list[Ceiling] = []
-    with tempfile.TemporaryDirectory() as directory:
-        if shutil.which("wrk"):
-            found.append(_wrk(origin, Path(directory), "16 KiB ranges", _RANGE_SCRIPT, ("ranges-",)))
-            found.append(_wrk(origin, Path(directory), "put 16 KiB", _PUT_SCRIPT, ("put-16kib",)))
-    if shutil.which("curl"):
-        big = origin.path(content.BIG_KEY)
-        url = f"{origin.url}/{content.BUCKET}/{content.BIG_KEY}"
-        found.append(_curl("get 1 GiB", ["-o", "/dev/null", url], content.GIB, ("get-1gib", "stream-1gib")))
-        sink = f"{origin.url}/{content.SINK_BUCKET}/raw"
-        found.append(
-            _curl("put 1 GiB from a file", ["-T", str(big), sink], content.GIB, ("put-1gib-file", "put-512mib"))
-        )
-    return found
+@dataclass(frozen=True)
+class _Figure:
+    title: str
+    tool: str
+    measure: Callable[[], tuple[float, float | None, int, int]]
+    cases: tuple[str, ...]
 
 
-def _wrk(origin: Origin, directory: Path, title: str, script: str, cases: tuple[str, ...]) -> Ceiling:
-    path = directory / "script.lua"
-    path.write_text(script + _WRK_SUMMARY)
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{IN_FLIGHT}",
-        f"-d{_WRK_S}s",
-        "-s",
-        str(path),
-        f"{origin.url}/{content.SINK_BUCKET}/raw",
+def measure_ceilings(origin: Origin, names: Sequence[str]) -> list[Ceiling]:
+    """What bounds any of the cases, as far as the tools for it are installed."""
+    return [
+        Ceiling(figure.title, figure.tool, *figure.measure(), figure.cases)
+        for figure in _figures(origin)
+        if any(_bounds(figure.cases, name) for name in names)
     ]
-    cpu = children_cpu_s()
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def ceiling_of(ceilings: Sequence[Ceiling], name: str) -> Ceiling | None:
+    """The one that bounds the case, if there is one."""
+    return next((ceiling for ceiling in ceilings if _bounds(ceiling.cases, name)), None)
+
+
+def _bounds(patterns: Sequence[str], name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _figures(origin: Origin) -> list[_Figure]:
+    """More special ones first: a case is bounded by the first that names it."""
+    figures = [_Figure(f"{_DEFAULT_CONCURRENCY} capped connections", "nginx", _capped, ("*-capped",))]
+    if shutil.which("wrk"):
+        wrk = partial(_wrk, origin.url)
+        if origin.tls_url:
+            tls = partial(_wrk, origin.tls_url, _RANGE_SCRIPT, 16 * KIB)
+            figures.append(_Figure("16 KiB ranges over TLS", "wrk", tls, ("ranges-tls",)))
+        figures += [
+            _Figure("16 KiB ranges", "wrk", partial(wrk, _RANGE_SCRIPT, 16 * KIB), ("ranges-*", "*-ranges")),
+            _Figure("1 MiB objects", "wrk", partial(wrk, _OBJECT_SCRIPT, MIB), ("objects-*",)),
+            _Figure("put 16 KiB", "wrk", partial(wrk, _PUT_SCRIPT, 16 * KIB), ("put-16kib*", "*-put-16kib")),
+        ]
+    if shutil.which("curl"):
+        if origin.tls_url:
+            figures += _curls(origin, origin.tls_url, " over TLS", "*-tls")
+        figures += _curls(origin, origin.url, "", "*")
+    return figures
+
+
+def _curls(origin: Origin, url: str, how: str, rest: str) -> list[_Figure]:
+    big = f"{url}/{content.BUCKET}/{content.BIG_KEY}"
+    copy = str(Path(origin.files).parent / "curl.copy")
+    send = ["-T", str(origin.path(content.BIG_KEY)), f"{url}/{content.SINK_BUCKET}/raw"]
+    return [
+        _Figure(f"download 1 GiB{how}", "curl", partial(_curl, ["-o", copy, big]), (f"download-1gib{rest}",)),
+        _Figure(
+            f"get 1 GiB{how}",
+            "curl",
+            partial(_curl, ["-o", "/dev/null", big]),
+            (f"get-1gib{rest}", f"stream-1gib{rest}", f"reader-1gib{rest}", f"*-get-1gib{rest}"),
+        ),
+        _Figure(
+            f"put 1 GiB from a file{how}",
+            "curl",
+            partial(_curl, send),
+            (f"put-1gib-file{rest}", f"put-512mib{rest}", f"put-iterator{rest}"),
+        ),
+    ]
+
+
+def _capped() -> tuple[float, float | None, int, int]:
+    return 1.0, None, 1, _DEFAULT_CONCURRENCY * LIMIT_RATE_MIB * MIB
+
+
+def _wrk(url: str, script: str, size: int) -> tuple[float, float, int, int]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "script.lua"
+        path.write_text(script + _WRK_SUMMARY)
+        cpu = children_cpu_s()
+        command = ["wrk", "-t1", f"-c{IN_FLIGHT}", f"-d{_WRK_S}s", "-s", str(path), f"{url}/"]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     requests, microseconds = map(int, output.split("SUMMARY")[1].split()[:2])
-    cpu = children_cpu_s() - cpu
-    return Ceiling(title, "wrk", microseconds / 1e6, cpu, requests, requests * 16 * KIB, cases)
+    return microseconds / 1e6, children_cpu_s() - cpu, requests, requests * size
 
 
-def _curl(title: str, arguments: list[str], size: int, cases: tuple[str, ...]) -> Ceiling:
-    """The best of three: the first also warms what nginx and the kernel keep."""
+def _curl(arguments: list[str]) -> tuple[float, float, int, int]:
     runs: list[tuple[float, float]] = []
-    for _ in range(3):
+    for _ in range(_CURL_RUNS):
         cpu, start = children_cpu_s(), time.perf_counter()
-        subprocess.run(["curl", "-sSf", *arguments], check=True)
+        subprocess.run(["curl", "-sSfk", *arguments], check=True)
         runs.append((time.perf_counter() - start, children_cpu_s() - cpu))
-    wall, cpu = min(runs)
-    return Ceiling(title, "curl", wall, cpu, 1, size, cases)
+    return *min(runs), 1, GIB

@@ -32,7 +32,8 @@ BLOB_SINK = "blobsink"
 BIG_KEY = "big.bin"
 STREAM_KEY = "stream.bin"
 SMALL_KEY = "small.bin"
-OBJECT_KEYS = [f"objects/{index:03d}.bin" for index in range(256)]
+OBJECTS = 256
+OBJECT_KEYS = [f"objects/{index:03d}.bin" for index in range(OBJECTS)]
 COG_KEYS = [f"cog/{index}.tif" for index in range(4)]
 
 SIZES: dict[str, int] = {

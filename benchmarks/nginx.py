@@ -24,7 +24,7 @@ from . import content
 
 ETAG = '"9a0364b9e99bb480dd25e1f0284c8555"'
 UPLOAD_ID = "benchmark-upload"
-LIMIT_RATE = "40m"
+LIMIT_RATE_MIB = 40
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Settings:
 def configuration(settings: Settings) -> str:
     """The whole nginx.conf."""
     servers = [_server(settings, f"127.0.0.1:{settings.port}")]
-    servers.append(_server(settings, f"127.0.0.1:{settings.limited_port}", f"limit_rate {LIMIT_RATE};"))
+    servers.append(_server(settings, f"127.0.0.1:{settings.limited_port}", f"limit_rate {LIMIT_RATE_MIB}m;"))
     if settings.tls_port:
         tls = f"ssl_certificate {settings.certificate}; ssl_certificate_key {settings.key};"
         servers.append(_server(settings, f"127.0.0.1:{settings.tls_port} ssl", tls))

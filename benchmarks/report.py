@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .ceiling import Ceiling
+from .ceiling import Ceiling, ceiling_of
 from .content import MIB
 from .origin import Origin
 from .runner import CaseResult, SeatResult
@@ -20,6 +20,8 @@ from .verdicts import Verdict, growth_met, values, verdicts
 
 # Below this many operations a figure for each says nothing.
 _MANY = 100
+_FIGURES = ("library", "wall", "speed", "CPU", "peak", "origin")
+_RATIOS = ("wall ratio", "CPU ratio", "peak ratio")
 
 
 def environment(origin: Origin, libraries: Sequence[str], rounds: int, budget_mib: float | None) -> dict[str, Any]:
@@ -45,7 +47,8 @@ def markdown_header(facts: dict[str, Any]) -> str:
         f"origin {facts['origin']}; medians of {facts['rounds']} round(s), in brackets the lowest and the highest. "
         "CPU is the client process's, user and system, all threads. Peak is resident memory above what it was before "
         "the library's import. Origin is how much of the time its workers were busy: near 100 % for each, it and not "
-        "the library is what was measured. Ratios are the library's over the first's, then the target.\n"
+        "the library is what was measured. Of limit is the speed over that of the loopback limit for such work. Ratios "
+        "are the library's over the first's, then the target.\n"
     )
 
 
@@ -54,23 +57,28 @@ def markdown_ceilings(ceilings: Sequence[Ceiling]) -> str:
     if not ceilings:
         return "Loopback limit: not measured.\n"
     rows = [
-        [item.title, item.tool, _speed(item.wall_s, item.operations, item.bytes), _cost(item.cpu_s, item.operations)]
+        [
+            item.title,
+            item.tool,
+            _speed(item.wall_s, item.operations, item.bytes),
+            "" if item.cpu_s is None else _cost(item.cpu_s, item.operations),
+        ]
         for item in ceilings
     ]
     return _table(["loopback limit", "tool", "speed", "client CPU"], rows)
 
 
-def markdown_cases(results: Sequence[CaseResult], budget_mib: float | None) -> str:
-    """One row a case and library: figures, ratios, targets."""
+def markdown_cases(results: Sequence[CaseResult], ceilings: Sequence[Ceiling], budget_mib: float | None) -> str:
+    """One row a case and library: figures, how near to the loopback limit, ratios, targets."""
     rows: list[list[str]] = []
     for result in results:
         if result.case.max_growth_mib is not None:
             continue
         for position, seat in enumerate(result.seats):
             judged = [""] * 3 if position == 0 else [_judgement(each) for each in verdicts(result, seat, budget_mib)]
-            rows.append([result.case.title if position == 0 else "", *_figures(seat), *judged])
-    columns = ["case", "library", "wall", "speed", "CPU", "peak", "origin", "wall ratio", "CPU ratio", "peak ratio"]
-    return _table(columns, rows)
+            near = _of_limit(seat, ceiling_of(ceilings, result.case.name))
+            rows.append([result.case.title if position == 0 else "", *_figures(seat), near, *judged])
+    return _table(["case", *_FIGURES, "of limit", *_RATIOS], rows)
 
 
 def markdown_sdks(results: Sequence[CaseResult]) -> str:
@@ -82,9 +90,7 @@ def markdown_sdks(results: Sequence[CaseResult]) -> str:
             if position > 0:
                 ratios = [_judgement(each) for each in verdicts(result, seat, None)]
             rows.append([result.case.title if position == 0 else "", *_figures(seat), *ratios])
-    return _table(
-        ["SDKs", "library", "wall", "speed", "CPU", "peak", "origin", "wall ratio", "CPU ratio", "peak ratio"], rows
-    )
+    return _table(["SDKs", *_FIGURES, *_RATIOS], rows)
 
 
 def markdown_memory(results: Sequence[CaseResult]) -> str:
@@ -139,6 +145,13 @@ def _figures(seat: SeatResult) -> list[str]:
         _spread(seat, "peak", "MiB"),
         f"{statistics.median(busy):.0%}" if busy else "",
     ]
+
+
+def _of_limit(seat: SeatResult, ceiling: Ceiling | None) -> str:
+    if ceiling is None or not seat.runs:
+        return ""
+    speed = seat.runs[0].bytes / statistics.median(values(seat, "wall"))
+    return f"{speed / (ceiling.bytes / ceiling.wall_s):.2f}"
 
 
 def _judgement(verdict: Verdict) -> str:
