@@ -49,6 +49,12 @@ def store_of(server: FaultServer, **options: Any) -> S3Store:
     return fault_store(server, client_options={"timeout": 20}, **options)
 
 
+def go_on(server: FaultServer) -> None:
+    """Let the server send on, which it waits for: it has not sent all."""
+    server.wait_for(lambda: server.stalled)
+    server.release()
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("tls", [False, True])
 def test_chunks_come_while_the_server_sends(fault_server: FaultServer, way: str, tls: bool) -> None:
@@ -59,8 +65,7 @@ def test_chunks_come_while_the_server_sends(fault_server: FaultServer, way: str,
 
     def after(number: int) -> None:
         if number in (1, MIB // CHUNK):  # the last that is there while the server waits, or all that is
-            fault_server.wait_for(lambda: fault_server.stalled)
-            fault_server.release()
+            go_on(fault_server)
 
     found = chunks_of(way, store, after)
     assert b"".join(found) == DATA
@@ -106,8 +111,7 @@ def test_a_stream_of_another_thread(fault_server: FaultServer) -> None:
     thread = threading.Thread(target=lambda: found.extend(stream))
     thread.start()
     fault_server.wait_for(lambda: found)
-    assert fault_server.stalled == 1
-    fault_server.release()
+    go_on(fault_server)
     thread.join(20)
     assert b"".join(found) == DATA
 
@@ -127,7 +131,7 @@ def test_it_goes_on_where_it_was_cut(fault_server: FaultServer, way: str, how: A
 
     def after(number: int) -> None:
         if number == 1:
-            fault_server.release()
+            go_on(fault_server)
 
     assert b"".join(chunks_of(way, store_of(fault_server), after)) == DATA
     assert len(fault_server.requests) == 3
@@ -144,7 +148,7 @@ def test_an_error_comes_after_what_was_given(fault_server: FaultServer, way: str
     def after(number: int) -> None:
         found.append(number)
         if number == 1:
-            fault_server.release()
+            go_on(fault_server)
 
     with pytest.raises(ConnectionFailedError):
         chunks_of(way, store_of(fault_server, retry_config=NO_RETRY), after)
@@ -173,7 +177,7 @@ def test_what_nobody_has_seen_begins_anew(fault_server: FaultServer) -> None:
     fault_server.script(PATH, [Faulty(obj, Stall(100_000), Cut(150_000)), obj])
     stream = store.get("key").stream(CHUNK)
     assert next(stream) == DATA[:CHUNK]
-    fault_server.release()
+    go_on(fault_server)
     with pytest.raises(ConnectionFailedError):
         list(stream)
 
@@ -186,7 +190,7 @@ def test_the_last_chunk_comes_after_the_verdict(fault_server: FaultServer, way: 
     def after(number: int) -> None:
         found.append(number)
         if number == 1:
-            fault_server.release()
+            go_on(fault_server)
 
     with pytest.raises(ChecksumError):
         chunks_of(way, store_of(fault_server), after)
