@@ -198,6 +198,7 @@ cdef extern from "engine/engine.h" nogil:
     void cml_request_response(cml_request *request, cml_response_view *out)
     void cml_request_failure(cml_request *request, cml_response_view *out, const char **body, size_t *len)
     cml_buffer *cml_request_prefetched(cml_request *request)
+    uint64_t cml_request_claim_before(cml_request *request, uint64_t at)
     cml_buffer *cml_request_take_body(cml_request *request)
     struct cml_sum
     cml_sum *cml_checksum_begin(const char *algorithm)

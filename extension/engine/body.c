@@ -135,6 +135,34 @@ void cml_body_prefetch(struct cml_request *request) {
     cml_buffer_release(buffer);
 }
 
+/* Under lock. The room for a body that is fetched unasked becomes two pieces: the end of the first is news. */
+static bool s_cut(struct cml_request *request, uint64_t at) {
+    struct cml_piece *first = &request->pieces[request->piece_head];
+    if (request->finished || request->piece_count != 1 ||
+        at >= (uint64_t)(first->data - request->prefetched->data) + first->capacity) {
+        return false; /* or it is cut there already, or revoked */
+    }
+    size_t length = (size_t)at - (size_t)(first->data - request->prefetched->data);
+    request->pieces[(request->piece_head + 1) % request->piece_slots] =
+        (struct cml_piece){.data = first->data + length, .capacity = first->capacity - length};
+    first->capacity = length;
+    request->piece_count = 2;
+    return true;
+}
+
+uint64_t cml_request_claim_before(struct cml_request *request, uint64_t at) {
+    cml_request_lock(request);
+    bool is_here = request->received >= at;
+    bool is_cut = !is_here && s_cut(request, at);
+    uint64_t due = is_here ? 0 : request->pieces_done + 1;
+    request->exposed = request->exposed || is_here;
+    pthread_mutex_unlock(&request->lock);
+    if (is_cut) {
+        cml_shard_post(request, CML_MSG_FEED);
+    }
+    return due;
+}
+
 static int s_collect(struct cml_request *request, const uint8_t *data, size_t length) {
     size_t have = request->collected != NULL ? request->collected->length : 0;
     if (!cml_body_reserve(request, have + length)) {

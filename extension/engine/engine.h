@@ -230,6 +230,9 @@ void cml_request_failure(struct cml_request *request, struct cml_response_view *
 /* Once headers_ready: where the whole body of a STREAM request goes that is short enough to be fetched unasked; the
  * caller gets a reference and must not feed. NULL when it is for the consumer to give room. */
 struct cml_buffer *cml_request_prefetched(struct cml_request *request);
+/* Of such a body the consumer will use the bytes before `at`, from one call to the next no fewer: 0 where they are here.
+ * Else there is news when they are, or the end has come: then so many pieces are done, and it is to be asked again. */
+uint64_t cml_request_claim_before(struct cml_request *request, uint64_t at);
 /* The gathered body of a COLLECT request; the caller gets a reference, or NULL. */
 struct cml_buffer *cml_request_take_body(struct cml_request *request);
 

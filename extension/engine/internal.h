@@ -390,6 +390,7 @@ int cml_socket_unread(const struct cml_request *request);
 bool cml_socket_lend(const struct cml_request *request, struct cml_source *source);
 bool cml_socket_is_plain(const struct cml_request *request); /* its bytes are the body's own, not encrypted */
 void cml_socket_go_on(const struct cml_request *request); /* there is room again, or it does not matter any more */
+void cml_socket_await_less(const struct cml_request *request); /* its next piece of room has become smaller */
 
 /* hedge.c */
 void cml_hedge_sent(struct cml_request *request);

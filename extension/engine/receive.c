@@ -253,5 +253,8 @@ void cml_receive_open(struct cml_request *request) {
     if (request->client->stall_ns != 0) {
         cml_shard_sweep_by(request->shard, request->progress_ns + request->client->stall_ns);
     }
+    if (request->prefetched != NULL) {
+        cml_socket_await_less(request);
+    }
     s_pause_if_full(request); /* this room was known already, and used up since */
 }

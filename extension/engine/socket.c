@@ -351,6 +351,13 @@ void cml_socket_go_on(const struct cml_request *request) {
     }
 }
 
+void cml_socket_await_less(const struct cml_request *request) {
+    const struct cml_reader *reader = request->connection != NULL ? request->connection->reader : NULL;
+    if (reader != NULL && reader->mark > 1 && (uint64_t)reader->mark > s_next_piece(reader)) {
+        s_read_later(reader); /* what is there already, too */
+    }
+}
+
 /* There is room, but aws-c-http's task that opens the window for it has yet to run. */
 static bool s_is_early(struct cml_reader *reader, const struct cml_request *request) {
     struct aws_h1_window_stats window = aws_h1_connection_window_stats(reader->connection->http);

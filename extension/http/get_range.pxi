@@ -42,13 +42,22 @@ def get_range(Client client not None, str key not None, uint64_t start, uint64_t
 def get_range_async(Client client not None, str key not None, uint64_t start, uint64_t end, context):
     """The same as a future of the running event loop; None where none is running."""
     cdef Request request
-    if _range_future is None:
-        _prepare_ranges()
-    loop = _running_loop()
+    loop = _loop_for_ranges()
     if loop is None:
         return None
     request = _range_request(client, _target(client, key), start, end, context)
     request.feed_target(end - start)
+    return _range_future_of(request, loop)
+
+
+cdef object _loop_for_ranges():
+    if _range_future is None:
+        _prepare_ranges()
+    return _running_loop()
+
+
+cdef object _range_future_of(Request request, loop):
+    # Submit it: a future of its target, or of itself where its room is another's.
     future = _range_future(loop=loop)
     request.is_range = True
     request.waiter = future
@@ -67,7 +76,7 @@ cdef _resolve_range(Request request, cml_progress *progress):
     if future.done() or future.get_loop().is_closed():
         return
     if progress.error == CML_OK:
-        future.set_result(request.take_target())
+        future.set_result(request.take_target() if request.into is None else request)
     else:
         error = _make_error(request)
         if getattr(error, "take_over", None) is None or not error.take_over(future):

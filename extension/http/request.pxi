@@ -356,6 +356,14 @@ cdef class Request:
             return None
         return _bytes_of_buffer(buffer, buffer.length)
 
+    def claim_before(self, uint64_t at):
+        """Of such a body: 0 when its bytes before `at` are here, which are its consumer's from now on. Else how many
+        pieces will be done when they are; then ask again.
+        """
+        if self.has_forked:
+            raise _make_error(self)
+        return cml_request_claim_before(self.c, at)
+
     # -- checksums of what is fetched in parts
 
     @property

@@ -1,5 +1,5 @@
 # What a reader reads without a plan: from what is kept, or as one short range somewhere. One call at a time, under the
-# GIL; the request is waited for on the calling thread.
+# GIL; the request is waited for on the calling thread, or by a future of the running event loop.
 
 cdef class PinnedRanges:
     """Short ranges of one version of an object, that with a strong ETag. Of this process only."""
@@ -20,17 +20,21 @@ cdef class PinnedRanges:
         """Whether it was made before a fork."""
         return self.client.generation != cml_runtime_generation()
 
-    cdef bytes get(self, uint64_t start, uint64_t end):
-        # Bytes `start` to `end` (exclusive); None where the server sends another version.
+    cdef Request of(self, uint64_t start, uint64_t end):
+        # A request for bytes `start` to `end` (exclusive), to be submitted.
         cdef Request request = _range_request(self.client, self.path, start, end, self.context)
         cdef bytes content = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(end - start))
-        cdef cml_progress progress
         cml_request_add_header(request.c, b"If-Match", 8, PyBytes_AS_STRING(self.etag), len(self.etag))
         request.into = [content]  # which nobody has yet
         cml_request_feed(request.c, <uint8_t *>PyBytes_AS_STRING(content), end - start)
-        request.perform()
+        return request
+
+    cdef bytes brought(self, Request request):
+        # What a request that has ended well has brought; None of another version, or where it is not all of the range.
+        cdef bytes content = request.into[0]
+        cdef cml_progress progress
         cml_request_progress(request.c, &progress)
-        return content[:progress.delivered] if _has_etag(request, self.etag) else None
+        return content if progress.delivered == len(content) and _has_etag(request, self.etag) else None
 
 
 cdef class ShortReads:
@@ -58,10 +62,19 @@ cdef class ShortReads:
 
     def read_here(self, length):
         """So many bytes from the position on, or those that are left; None where that takes a plan."""
+        found = self.begin_here(length)
+        return self.end_here((<Request>found).perform()) if isinstance(found, Request) else found
+
+    def read_here_async(self, length):
+        """The same, or a future of a request with which `end_here` gives them. On an event loop."""
+        found = self.begin_here(length)
+        return _range_future_of(found, _loop_for_ranges()) if isinstance(found, Request) else found
+
+    cdef object begin_here(self, length):
+        # The bytes, where they are here; a request to be ended well and given to `end_here`; or None.
         cdef int64_t at
         cdef int64_t end
         cdef Extent extent
-        cdef bytes content
         if length == 0 or self.at >= self.size:
             return b""
         at = self.at
@@ -70,25 +83,21 @@ cdef class ShortReads:
         if extent is not None:
             if extent.end < end:
                 return None
-            content = extent.cut(at, end)
-        elif at == self.expected or self.stream is not None or self.is_near(at, end - at):
-            return None
-        else:
-            content = self.fetched_here(at, end)
-        if content is not None:
             self.at = self.expected = end
-        return content
-
-    cdef bytes fetched_here(self, int64_t at, int64_t end):
-        cdef bytes content
-        if self.ranges is None or self.ranges.is_inherited or end - at > self.most:
+            return extent.cut(at, end)
+        if (at == self.expected or self.stream is not None or end - at > self.most or self.is_near(at, end - at)
+                or self.ranges is None or self.ranges.is_inherited):
             return None
-        content = self.ranges.get(at, end)
-        if content is None or len(content) != end - at:
-            return None  # the plan says why
-        self.window = 0
-        self.miss(at)
-        self.kept.add(Extent(at, content))
+        return self.ranges.of(at, end)
+
+    cpdef bytes end_here(self, Request request):
+        """What was asked for at the position; None where only a plan can say what has come instead."""
+        cdef bytes content = self.ranges.brought(request)
+        if content is not None:
+            self.window = 0
+            self.miss(self.at)
+            self.kept.add(Extent(self.at, content))
+            self.at = self.expected = self.at + len(content)
         return content
 
     cpdef bint is_near(self, int64_t at, int64_t length):

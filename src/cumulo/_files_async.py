@@ -10,6 +10,8 @@ from ._drivers import run_async
 from ._files import Closed, abandon, closed_error, length_of, open_reader, open_writer, place_of
 from ._operations.reading import Reader
 from ._operations.writing import Writer
+from ._redirected import Redirected
+from .exceptions import PreconditionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
     from ._drivers.effects import Plan
+    from ._native import Request
     from ._types import PutResult
     from .store import ObjectStoreMethods
 
@@ -72,14 +75,30 @@ class AsyncReadableFile:
             reader.at = at
             raise
         finally:
-            if self._over:
-                reader.close()
+            self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        if self._over:
+            self._reader.close()
 
     async def read(self, size: int | None = None, /) -> bytes:
         """`ReadableFile.read`."""
         length = length_of(size)
         async with self._lock:
-            return await self._run(self._open().read(length))
+            reader = self._open()
+            found = None if length is None else reader.read_here_async(length)
+            if isinstance(found, asyncio.Future):
+                found = await self._brought(reader, found)
+            return await self._run(reader.read(length)) if found is None else found
+
+    async def _brought(self, reader: Reader, coming: asyncio.Future[Request]) -> bytes | None:
+        """What a short read has brought, which the position follows; None where a plan has to say what came instead."""
+        try:
+            return reader.end_here(await coming)
+        except (PreconditionError, Redirected):
+            return None
+        finally:
+            self._close_if_over()
 
     async def readall(self) -> bytes:
         """`ReadableFile.readall`."""

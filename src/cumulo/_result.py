@@ -44,11 +44,12 @@ class HeldBody:
 
     def next_chunk(self, chunk_bytes: int) -> Plan[Any]:
         yield from ()
-        start = self._at
-        if start >= len(self.content):
-            return END
-        self._at = min(start + chunk_bytes, len(self.content))
-        return bytes(self.content[start : self._at])
+        start, self._at = self._at, self.end_of_next(chunk_bytes)
+        return bytes(self.content[start : self._at]) if start < self._at else END
+
+    def end_of_next(self, chunk_bytes: int) -> int:
+        """Where the next chunk ends."""
+        return min(self._at + chunk_bytes, len(self.content))
 
     def close(self) -> None:
         pass
@@ -97,9 +98,9 @@ class RequestBody:
     def next_chunk(self, chunk_bytes: int) -> Plan[Any]:
         request = self._request
         if self._held is None and (whole := request.prefetched) is not None:
-            yield Until(request)
             self._held = HeldBody(whole)
         if self._held is not None:
+            yield from self._until_here(self._held.end_of_next(chunk_bytes))
             return (yield from self._held.next_chunk(chunk_bytes))
         while True:
             self._give_room(chunk_bytes)
@@ -115,6 +116,16 @@ class RequestBody:
                     return END
                 continue
             yield Until(request, pieces=request.pieces_taken + 1)
+
+    def _until_here(self, end: int) -> Plan[None]:
+        """Wait for the bytes before `end` of a body that is fetched unasked; with the last ones comes the verdict."""
+        request = self._request
+        request.raise_if_failed()
+        if end == self._size:
+            yield Until(request)
+            return
+        while pieces := request.claim_before(end):
+            yield Until(request, pieces=pieces)
 
     def _give_room(self, chunk_bytes: int) -> None:
         while self._request.pieces_waiting < self._AHEAD:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import pickle
 import threading
 import time
@@ -237,6 +238,20 @@ def test_cookies_are_kept_where_asked_for(fault_server: FaultServer) -> None:
     assert asyncio.run(_range(store)) == DATA[2:5]
     assert len(fault_server.requests) == 5
     assert pickle.loads(pickle.dumps(store)) == store
+
+
+def test_a_child_begins_with_no_cookies(fault_server: FaultServer) -> None:
+    _script_login(fault_server)
+    store = web_store(f"{fault_server.url}/data", cookies=True)
+    assert store.get("key").bytes() == DATA
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if store.get("key").bytes() == DATA else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    cookies = [request.header("cookie") for request in fault_server.requests]
+    assert cookies == [None, "seen=1", "seen=1; session=abc"] * 2
+    assert store.get("key").bytes() == DATA
+    assert len(fault_server.requests) == 7
 
 
 async def _range(store: HTTPStore) -> Any:

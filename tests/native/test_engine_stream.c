@@ -8,6 +8,7 @@
 static struct server server;
 static atomic_uint attempts;
 static atomic_ullong sent;
+static atomic_bool held; /* a slow server sends no more until this is false */
 
 /* Sends slowly enough that what is counted as sent was taken by the client or the kernel. */
 static bool s_send_counted(struct exchange *x, uint64_t from, uint64_t end) {
@@ -35,6 +36,22 @@ static bool s_say_all_of_it(struct exchange *x, uint64_t until) {
            send_pattern(x, 0, until);
 }
 
+#define SLOW_SIZE (2 * MIB)
+
+static bool s_slow(struct exchange *x, unsigned attempt, uint64_t from, uint64_t end) {
+    end = end < SLOW_SIZE ? end : SLOW_SIZE;
+    bool ok = say_object_head(x, SLOW_SIZE, strcmp(x->path, "/slow-weak") == 0 ? "W/\"one\"" : "\"one\"");
+    if (attempt > 0) {
+        return ok && send_pattern(x, from, end);
+    }
+    ok = ok && send_pattern(x, 0, 70000);
+    while (ok && atomic_load(&held) && !atomic_load(&x->server->stopping)) {
+        check_sleep_ms(1);
+    }
+    bool breaks = strcmp(x->path, "/slow") != 0;
+    return ok && send_pattern(x, 70000, breaks ? 150000 : end) && !breaks;
+}
+
 static bool s_handle(struct exchange *x) {
     unsigned attempt = atomic_fetch_add(&attempts, 1);
     uint64_t from, end;
@@ -60,6 +77,9 @@ static bool s_handle(struct exchange *x) {
     if (strcmp(x->path, "/resumes-with-200") == 0) {
         s_say_all_of_it(x, attempt == 1 ? 250000 : SIZE);
         return attempt == 1 ? hang(x) : true;
+    }
+    if (strncmp(x->path, "/slow", 5) == 0) { /* breaks in the middle: /slow-breaks, and /slow-weak with nothing to go on by */
+        return s_slow(x, attempt, from, end);
     }
     if (strncmp(x->path, "/small/", 7) == 0) {
         return send_object(x, strtoull(x->path + 7, NULL, 10), "\"s\"");
@@ -213,6 +233,92 @@ static void test_prefetch(void) {
     cml_client_release(client);
 }
 
+/* Waits until the bytes before `at` are here, as a consumer does. */
+static bool s_claim(struct call *call, const struct cml_buffer *body, uint64_t at) {
+    uint64_t due;
+    while ((due = cml_request_claim_before(call->request, at)) > 0 && call_wait_pieces(call, due)) {
+    }
+    cml_request_progress(call->request, &call->progress);
+    return CHECK_EQ(due, 0) && CHECK(call->progress.delivered >= at) && CHECK(is_pattern(body->data, 0, (size_t)at));
+}
+
+static struct cml_buffer *s_slow_body(struct call *call, struct cml_client *client, const char *path) {
+    atomic_store(&held, true);
+    s_stream(call, client, path);
+    while (call->progress.delivered < 1000 && !call->progress.finished) {
+        drain(10);
+        cml_request_progress(call->request, &call->progress);
+    }
+    return cml_request_prefetched(call->request);
+}
+
+static void test_claims(void) {
+    section("what is fetched unasked is its consumer's as it comes, while the server still sends");
+    struct cml_client *client = s_client(2, 5000);
+    struct call call;
+    struct cml_buffer *body = s_slow_body(&call, client, "/slow");
+    call_watch(&call, 50); /* the loop waits for a large piece by then */
+    CHECK(s_claim(&call, body, 1));
+    CHECK(s_claim(&call, body, 65536));
+    CHECK(s_claim(&call, body, 65536));
+    CHECK_EQ(cml_request_claim_before(call.request, 80000), call.progress.pieces_done + 1);
+    CHECK_EQ(cml_request_claim_before(call.request, 80000), call.progress.pieces_done + 1); /* cut once */
+    CHECK(!call.progress.finished);
+    atomic_store(&held, false);
+    for (uint64_t at = 80000; at < SLOW_SIZE && s_claim(&call, body, at); at += 30000) {
+    }
+    CHECK(s_claim(&call, body, SLOW_SIZE));
+    CHECK(call_wait(&call, LONG_MS));
+    CHECK_ERROR(call.progress.error, CML_OK);
+    CHECK_EQ(call.progress.attempts, 1);
+    CHECK(is_pattern(body->data, 0, SLOW_SIZE));
+    cml_buffer_release(body);
+    call_free(&call);
+    cml_client_release(client);
+}
+
+static void s_check_break(const char *path, uint64_t claimed, int error) {
+    struct cml_client *client = s_client(2, 5000);
+    struct call call;
+    struct cml_buffer *body = s_slow_body(&call, client, path);
+    CHECK(claimed == 0 || s_claim(&call, body, claimed));
+    bool waits = cml_request_claim_before(call.request, 200000) > 0;
+    CHECK(waits);
+    atomic_store(&held, false);
+    CHECK(error != CML_OK || s_claim(&call, body, 200000));
+    CHECK(call_wait(&call, LONG_MS));
+    CHECK_ERROR(call.progress.error, error);
+    CHECK_EQ(call.progress.attempts, error == CML_OK ? 2 : 1);
+    CHECK(is_pattern(body->data, 0, error == CML_OK ? SLOW_SIZE : claimed));
+    cml_buffer_release(body);
+    call_free(&call);
+    cml_client_release(client);
+}
+
+static void test_claims_and_breaks(void) {
+    section("a connection that ends while some of it is claimed and more is waited for");
+    s_check_break("/slow-breaks", 60000, CML_OK);
+    s_check_break("/slow-breaks", 0, CML_OK);
+    section("the same with nothing to go on by: what is claimed is not fetched anew");
+    s_check_break("/slow-weak", 0, CML_OK);
+    s_check_break("/slow-weak", 60000, CML_ERR_TRUNCATED);
+    section("a cancel in the middle");
+    struct cml_client *client = s_client(2, 5000);
+    struct call call;
+    struct cml_buffer *body = s_slow_body(&call, client, "/slow");
+    CHECK(s_claim(&call, body, 60000));
+    CHECK(cml_request_claim_before(call.request, 200000) > 0);
+    cml_request_cancel(call.request);
+    CHECK(cml_request_claim_before(call.request, 200000) > 0);
+    CHECK(call_wait(&call, LONG_MS));
+    CHECK_ERROR(call.progress.error, CML_ERR_CANCELLED);
+    CHECK(cml_request_claim_before(call.request, 200000) > 0);
+    atomic_store(&held, false);
+    cml_buffer_release(body);
+    call_free(&call);
+    cml_client_release(client);
+}
+
 /* The stall timeout is the server's: a consumer may take as long as it likes. */
 static void s_check_pause(const char *path) {
     struct cml_client *client = s_client(2, 200);
@@ -355,6 +461,8 @@ int main(void) {
     test_four_pieces();
     test_room_after_the_end();
     test_prefetch();
+    test_claims();
+    test_claims_and_breaks();
     test_slow_consumer();
     test_room_at_any_moment();
     test_evict();

@@ -170,6 +170,87 @@ def test_a_cancelled_read_can_be_repeated(fault_server: FaultServer, faulty: S3S
     asyncio.run(run())
 
 
+def test_short_reads_on_an_event_loop(fault_server: FaultServer, faulty: S3Store, stored: Object) -> None:
+    """Each is one request, for what was asked for; one that has failed or was cancelled was none."""
+
+    async def run() -> None:
+        reader = await obs.open_reader_async(faulty, "key")
+        asked = [(place * MIB, 1000 + place) for place in range(5, 15)]
+        for start, length in asked:
+            await reader.seek(start)
+            assert await reader.read(length) == DATA[start : start + length]
+            assert await reader.tell() == start + length
+        await reader.seek(5 * MIB + 10)
+        assert await reader.read(20) == DATA[5 * MIB + 10 : 5 * MIB + 30]  # it is here
+        await reader.seek(len(DATA) - 100)
+        assert await reader.read(1000) == DATA[-100:]
+        assert await reader.read(1000) == b""
+        assert ranges(fault_server) == [*asked, (len(DATA) - 100, 100)]
+        await reader.seek(20 * MIB)
+        refused = Response.error(403, "AccessDenied")
+        fault_server.script(PATH, [refused, Faulty(stored, Stall(50)), stored], method="GET")
+        with pytest.raises(PermissionDeniedError):
+            await reader.read(100)
+        task = asyncio.ensure_future(reader.read(100))
+        await fault_server.wait_for_async(lambda: fault_server.stalled)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await fault_server.wait_for_async(lambda: fault_server.connections.closed_by_peer)
+        assert await reader.tell() == 20 * MIB
+        assert await reader.read(100) == DATA[20 * MIB : 20 * MIB + 100]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ends", ["close", "close and cancel"])
+def test_closing_during_a_short_read(fault_server: FaultServer, faulty: S3Store, stored: Object, ends: str) -> None:
+    async def run() -> None:
+        reader = await obs.open_reader_async(faulty, "key")
+        fault_server.script(PATH, Faulty(stored, Stall(50)), method="GET")
+        await reader.seek(5 * MIB)
+        task = asyncio.ensure_future(reader.read(100))
+        await fault_server.wait_for_async(lambda: fault_server.stalled)
+        reader.close()
+        if ends == "close":
+            fault_server.release()
+            assert await task == DATA[5 * MIB : 5 * MIB + 100]
+        else:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        with pytest.raises(ValueError, match="closed"):
+            await reader.read(100)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("heeds", [True, False], ids=["if-match", "no-if-match"])
+def test_an_object_replaced_between_short_reads_on_an_event_loop(
+    fault_server: FaultServer, faulty: S3Store, stored: Object, heeds: bool
+) -> None:
+    def step(request: Any) -> Response:
+        request.headers = [(n, v) for n, v in request.headers if heeds or n.lower() != "if-match"]
+        return stored(request)
+
+    async def run() -> str:
+        reader = await obs.open_reader_async(faulty, "key")
+        await reader.seek(5 * MIB)
+        assert await reader.read(100) == DATA[5 * MIB : 5 * MIB + 100]
+        stored.replace(bytes(len(DATA)))
+        await reader.seek(9 * MIB)
+        with pytest.raises(ObjectChangedError) as caught:
+            await reader.read(100)
+        assert await reader.tell() == 9 * MIB
+        return str(caught.value)
+
+    old = stored.current_etag
+    fault_server.script(PATH, step)
+    told = asyncio.run(run())
+    assert old in told
+    assert stored.current_etag in told
+
+
 def test_a_child_reads_on(faulty: S3Store, stored: Object) -> None:
     """By requests of its own, from where its parent was; the parent's reads go on, too."""
     reader = obs.open_reader(faulty, "key")

@@ -56,7 +56,8 @@ class HTTPStore(NativeStore):
         header_provider: a sync or async callable that returns headers for each request to the URL's own host, as a
             dict, or as `(dict, expires_at)` with a `datetime` that has a time zone. It is called when there is a
             first request, before the headers expire, and after 401 or 403; never on the caller's thread or loop.
-        cookies: keep the cookies that servers set, in memory, and send them back to those servers.
+        cookies: keep the cookies that servers set, in memory, and send them back to those servers. A forked child and
+            a pickled copy begin with none.
 
     Raises:
         UnknownConfigurationKeyError: a client option that there isn't; the nearest is named.
