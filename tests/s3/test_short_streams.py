@@ -156,8 +156,9 @@ def test_an_error_comes_after_what_was_given(fault_server: FaultServer, way: str
 
 
 def test_a_stream_that_broke_has_no_end(fault_server: FaultServer) -> None:
-    fault_server.script(PATH, Faulty(Object(DATA), Cut(150_000)))
+    fault_server.script(PATH, Faulty(Object(DATA), Stall(100_000), Cut(150_000)))
     stream = store_of(fault_server, retry_config=NO_RETRY).get("key").stream(200_000)
+    go_on(fault_server)  # cut off before that, it would be the get's own error
     with pytest.raises(ConnectionFailedError):
         next(stream)
     with pytest.raises(RuntimeError, match="broken off"):
