@@ -94,7 +94,11 @@ def test_a_target_that_can_not_be(store: Any, call: Verb, folder: Path, name: st
     ("arguments", "kind"),
     [
         ({"file": 3}, TypeError),
+        ({"file": ""}, ValueError),
+        ({"file": "a\0b"}, ValueError),
+        ({"resume": "token"}, TypeError),
         ({"part_size": 1}, ValueError),
+        ({"part_size": 2**64}, ValueError),
         ({"max_concurrency": 0}, ValueError),
         ({"options": {"head": True}}, ValueError),
     ],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cumulo.exceptions import BaseError, NotFoundError
+from cumulo.exceptions import BaseError, GenericError, NotFoundError
 
 Call = Callable[..., Any]
 SMALL = os.urandom(10_000)
@@ -129,6 +129,18 @@ def test_several_ranges(store: Any, call: Call, coalesce: int) -> None:
         assert target[:count] == SMALL[start : start + count]
     with pytest.raises(ValueError, match="as many"):
         call(store, "get_ranges_into", "key", targets, starts=starts[:-1])
+
+
+@pytest.mark.parametrize("coalesce", [0, 1 << 20])
+def test_a_range_that_begins_behind_the_end(store: Any, call: Call, coalesce: int) -> None:
+    """Is an error, alone or together with others."""
+    store.put("key", SMALL)
+    for start in (len(SMALL), len(SMALL) + 1000):
+        with pytest.raises(GenericError):
+            call(store, "get_ranges", "key", starts=[0, start], lengths=[10, 10], coalesce=coalesce)
+        targets = [bytearray(10), bytearray(10)]
+        with pytest.raises(GenericError):
+            call(store, "get_ranges_into", "key", targets, starts=[0, start], coalesce=coalesce)
 
 
 def test_what_is_no_target(store: Any, call: Call) -> None:

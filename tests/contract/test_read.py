@@ -90,6 +90,7 @@ def test_a_range_behind_the_end_is_an_error(filled: Any, call: Callable[..., Any
         {"start": 5, "end": 2},
         {"start": -1, "end": 5},
         {"start": 0, "length": 0},
+        {"start": 2**63 - 1, "length": 10},
     ],
 )
 def test_ranges_that_are_none(filled: Any, bad: dict[str, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,18 @@ def test_a_file_is_put_from_where_it_stands(store: Any, tmp_path_factory: pytest
 def test_what_can_not_be_put(store: Any, bad: Any) -> None:
     with pytest.raises(TypeError):
         store.put("x", bad)
+    with pytest.raises(FileNotFoundError):
+        store.head("x")
+
+
+def test_a_pipe_by_name_is_refused(
+    store: Any, call: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whoever opens one waits for who writes to it."""
+    path = tmp_path_factory.mktemp("pipes") / "fifo"
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="fifo is not a regular file"):
+        call(store, "put", "x", path)
     with pytest.raises(FileNotFoundError):
         store.head("x")
 

@@ -132,6 +132,18 @@ def test_checksums(fault_server: FaultServer, client: str, tmp_path: Path, algor
         assert part.header(name) == value
 
 
+def test_parts_that_are_asked_for(fault_server: FaultServer, store: S3Store, tmp_path: Path) -> None:
+    """Even of what would fit in one request."""
+    upload = Upload()
+    fault_server.script(PATH, upload)
+    path = tmp_path / "f"
+    path.write_bytes(b"short")
+    for count, content in enumerate((b"short", path, iter([b"short"])), 1):
+        store.put("key", content, use_multipart=True)
+        assert upload.object.data == b"short"
+        assert len(upload.completed) == count
+
+
 def test_conditions(fault_server: FaultServer, store: S3Store) -> None:
     upload = Upload()
     fault_server.script(PATH, upload)

@@ -508,6 +508,42 @@ def test_a_cancelled_call_goes_on(
     assert os.listdir(folder) == ["file"]
 
 
+def test_a_loop_that_ends_before_the_clean_up(
+    fault_server: FaultServer, faulty: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The partial file is let go of all the same, once what has come is noted."""
+    obj = Object(DATA)
+    fault_server.script(PATH, lambda request: obj(request).having(CRAWLING) if _start(request) else obj(request))
+    closed, noted = threading.Event(), tmp_path / ".file.cumulo-part.json"
+    flush, cancelled = os.fdatasync, threading.Event()
+
+    def slow_flush(file: int) -> None:
+        if cancelled.is_set():
+            closed.wait(30)
+        flush(file)
+
+    async def main() -> None:
+        waiting = faulty.download_async("key", tmp_path / "file", part_size=MIB, max_concurrency=2, resume=True)
+        while not noted.exists():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        cancelled.set()
+        waiting.cancel()
+
+    monkeypatch.setattr(os, "fdatasync", slow_flush)
+    asyncio.run(main())
+    closed.set()
+    fault_server.script(PATH, obj)
+    until = time.monotonic() + 10
+    while True:
+        try:
+            faulty.download("key", tmp_path / "file", resume=True)
+            break
+        except LocalFileError:  # the thread is still at it
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert (tmp_path / "file").read_bytes() == DATA
+
+
 KILLED = """
 import sys
 from cumulo.store import S3Store

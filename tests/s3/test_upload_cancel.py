@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 import uvloop
 
-from cumulo._drivers import sync
+from cumulo._drivers import pool, sync
 from cumulo.store import MemoryStore, S3Store
 from tests.ctrl_c import ctrl_c_when
 from tests.faults import FaultServer, Faulty, Object, Response, Stall, Upload
@@ -56,6 +59,26 @@ def _assert_taken_back(server: FaultServer, upload: Upload) -> None:
 def _cancel(future: Any) -> None:
     assert future.cancel()
     MemoryStore().futures.put("x", b"").result(10)  # handled after it, by the same thread
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_file_that_is_still_being_opened(faulty: S3Store, tmp_path: Path, run: Any) -> None:
+    """Is closed by who has opened it, since nobody else is left: a file that is collected open warns."""
+    (tmp_path / "file").write_bytes(DATA)
+    gate, threads = threading.Event(), 16
+
+    async def main() -> None:
+        busy = [pool.submit(gate.wait) for _ in range(threads)]
+        waiting = faulty.put_async("key", tmp_path / "file")
+        waiting.cancel()
+        gate.set()
+        await asyncio.gather(waiting, *map(asyncio.wrap_future, busy), return_exceptions=True)
+
+    run(main())
+    for done in [pool.submit(bool) for _ in range(threads)]:
+        done.result(10)
+    gc.collect()
+    assert str(tmp_path / "file") not in [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
 
 
 @verbs

@@ -189,6 +189,14 @@ def test_what_is_no_item(item: Any) -> None:
         list(MemoryStore().put_many([item], errors="return"))
 
 
+def test_an_item_that_is_wrong_is_named() -> None:
+    store = MemoryStore()
+    with pytest.raises(ValueError, match="'a/key': the range is empty"):
+        list(store.get_many([("a/key", 5, 0)]))
+    with pytest.raises(TypeError, match="'a/key': it takes bytes"):
+        list(store.put_many([("a/key", iter([b"x"]))]))  # type: ignore[list-item]
+
+
 def test_arguments_are_checked_at_the_call() -> None:
     store: Any = MemoryStore()
     for most in (0, -1, True, 1.5, None):

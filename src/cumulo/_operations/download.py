@@ -37,10 +37,14 @@ _KEPT = "CRC32C"
 
 
 def target_of(store: Any, path: str, file: Any, *, resume: bool, fsync: bool) -> FileTarget:
-    """The `file` of a download. Raises `TypeError` for what is no file's name."""
+    """The `file` of a download. Raises `TypeError` or `ValueError` for what is no file's name."""
     if not isinstance(file, (str, os.PathLike)):
         raise TypeError(f"file must be a str or a path, not {type(file).__name__}")
+    if not isinstance(resume, bool):  # of a put it may be a token's name
+        raise TypeError(f"resume must be True or False, not {resume!r}")
     name = os.fsdecode(cast("str | os.PathLike[str]", file))
+    if not name or "\0" in name:
+        raise ValueError(f"file must be the name of a file, not {name!r}")
     return FileTarget(name, Context(store, "download", path), partial=resume, fsync=fsync)
 
 
@@ -132,9 +136,11 @@ class _Resumable:
             if isinstance(error, ChecksumError):
                 self.alone()  # nobody can tell which part is wrong
                 token.remove(self._token_path)
-            if self._sums:
-                yield Call(self._save_last)
-            target.discard(keep_partial=bool(self._saved_s))
+            try:
+                if self._sums:
+                    yield Call(self._save_last)
+            finally:  # also where the loop of the call ends before that has come back
+                target.discard(keep_partial=bool(self._saved_s))
             raise
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cumulo._drivers.effects import Plan, Start, Until
 from cumulo._native import Bytes, new_chunk
 from cumulo._result import Body, GetResult, HeldBody, RequestBody
-from cumulo.exceptions import ObjectChangedError, PreconditionError
+from cumulo.exceptions import ObjectChangedError, PreconditionError, RangeNotSatisfiableError
 
 from . import ranges
 from .parts import DEFAULT_PART_BYTES, Source, check_parts
@@ -198,6 +198,7 @@ def get_ranges(provider: Objects, path: str, wanted: Sequence[tuple[int, int]], 
             request.cancel()
         raise
     check_same_object("get_ranges", path, requests)
+    check_starts("get_ranges", path, groups, requests)
     results: list[Bytes] = [Bytes(b"")] * len(wanted)
     for group, request in zip(groups, requests, strict=True):
         _place(group, request, results)
@@ -221,6 +222,18 @@ def _place(group: ranges.Group, request: Request, results: list[Bytes]) -> None:
     whole = request.take_target()
     for start, end, index in group.members:
         results[index] = whole[start - group.start : end - group.start]
+
+
+def check_starts(operation: str, path: str, groups: Sequence[ranges.Group], requests: Sequence[Request]) -> None:
+    """Raises if a range begins behind the object's end: within a group, a server does not say so."""
+    for group, request in zip(groups, requests, strict=True):
+        size, last = group.start + request.progress[3], group.members[-1][0]
+        if last >= size:
+            store = repr(request.context.store)
+            raise RangeNotSatisfiableError(
+                f"{operation} {path!r} in {store}: the range starts at {last}, but the object has {size} bytes",
+                operation=operation, store=store, path=path, attempts=request.attempts,
+            )  # fmt: skip
 
 
 def check_same_object(operation: str, path: str, requests: Sequence[Request]) -> None:

@@ -18,7 +18,7 @@ from cumulo._native import Exported
 from cumulo._result import GetResult, HeldBody
 
 from . import bulk, ranges
-from .get import Wanted, check_same_object, span_of
+from .get import Wanted, check_same_object, check_starts, span_of
 from .in_order import InMemory, Place
 from .parts import Filling, Record, Source, check_parts
 
@@ -86,7 +86,7 @@ def checked(options: Any) -> Wanted:
     """`GetOptions` for a read into memory."""
     wanted = Wanted(options)
     if wanted.head:
-        raise ValueError("get_into reads content: the option head makes no sense with it")
+        raise ValueError("this reads content: the option head makes no sense with it")
     return wanted
 
 
@@ -102,6 +102,8 @@ def range_of(buffer: memoryview, start: int, end: int | None, length: int | None
 
 def spans_of(views: Sequence[memoryview], starts: Sequence[int]) -> list[tuple[int, int]]:
     """The spans that fill the buffers. Raises `ValueError` when there are not as many starts."""
+    if len(starts) != len(views):
+        raise ValueError(f"{len(starts)} starts but {len(views)} buffers: they must be as many")
     return ranges.spans(starts, None, [view.nbytes for view in views])
 
 
@@ -224,6 +226,7 @@ def get_ranges_into(
             for request in requests:
                 yield Until(request)
             check_same_object("get_ranges_into", path, requests)
+            check_starts("get_ranges_into", path, groups, requests)
             for group, request in zip(groups, requests, strict=True):
                 _count(group, request, views, counts)
             return counts

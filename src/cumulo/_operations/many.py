@@ -61,7 +61,7 @@ def gift_of(item: Any) -> Gift:
     parts = cast("tuple[Any, ...]", item) if isinstance(item, tuple) else ()
     if len(parts) == 2 and isinstance(parts[0], str):
         path, content = parts
-        return Gift(path, content, 0 if isinstance(content, os.PathLike) else _size_of(content))
+        return Gift(path, content, 0 if isinstance(content, os.PathLike) else _size_of(path, content))
     raise TypeError(f"an item of put_many is (path, content), not {_told(cast('object', item))}")
 
 
@@ -84,7 +84,10 @@ def get_one(
         if bounded:
             yield Reserve(end - start)
         return Got((yield from result._consume().collect()), (start, end), result.meta)
-    first, last = ranges.span(wish.start, None, wish.length)
+    try:
+        first, last = ranges.span(wish.start, None, wish.length)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"get_many {wish.path!r}: {error}") from None
     if bounded:
         yield Reserve(last - first)
     content = yield from get_range(wish.path, first, last)
@@ -103,11 +106,11 @@ def mapped(plan: Plan[T], make: Callable[[T], U]) -> Plan[U]:
     return make((yield from plan))
 
 
-def _size_of(content: Any) -> int:
+def _size_of(path: str, content: Any) -> int:
     try:
         with memoryview(content) as view:
             return view.nbytes
     except TypeError:
         raise TypeError(
-            f"put_many takes bytes, buffers and paths of files, not {type(content).__name__}: use put"
+            f"put_many {path!r}: it takes bytes, buffers and paths of files, not {type(content).__name__}: use put"
         ) from None

@@ -19,7 +19,7 @@ from cumulo._drivers.effects import News, Plan, Start, Until
 from cumulo._native import Request, combine_digests
 from cumulo.exceptions import BaseError, ChecksumError, ObjectChangedError, PreconditionError
 
-from . import bulk
+from . import bulk, ranges
 from .in_order import InOrder
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def check_parts(part_size: Any, max_concurrency: Any) -> tuple[int, int]:
     for name, value, least in (("part_size", part, MIN_PART_BYTES), ("max_concurrency", most, 1)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+        if value > ranges.MOST:
+            raise ValueError(f"{name} is larger than any object: {value}")
     return part, most
 
 

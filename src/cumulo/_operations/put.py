@@ -181,7 +181,9 @@ class _Put:
 
     def _parts(self, source: Source) -> Plan[PutResult]:
         client = self._provider.bulk
-        if client is not None and self._plan.if_match is None and client.takes(_job(source)):
+        # aws-c-s3 would send what fits in a part in one request, whatever was asked for.
+        large = source.size is None or source.size > part_bytes(self._provider, self._chunk_bytes, source.size, 1)
+        if client is not None and large and self._plan.if_match is None and client.takes(_job(source)):
             return (yield from self._bulk(client, source))
         upload = Upload(self._provider, self._path, self._plan, self._most)
         return (yield from upload.run(lambda: self._send(upload, source)))

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias, cast
 RangeSpec: TypeAlias = tuple[str, int, int]
 """`("bounded", start, end)`, `("offset", start, 0)` or `("suffix", 0, length)`, as the native `Request` takes it."""
 
-_MOST = 2**63 - 1
+MOST = 2**63 - 1
+"""The last byte there may be."""
 
 
 def span(start: object, end: object, length: object) -> tuple[int, int]:
@@ -17,7 +18,7 @@ def span(start: object, end: object, length: object) -> tuple[int, int]:
     if (end is None) == (length is None):
         raise ValueError("exactly one of end and length must be given")
     first = _number("start", start)
-    last = _number("end", end) if end is not None else first + _number("length", length)
+    last = _number("end", end if end is not None else first + _number("length", length))
     if last <= first:
         raise ValueError(f"the range is empty: start {first}, end {last}")
     return first, last
@@ -71,7 +72,7 @@ def _number(name: str, value: object) -> int:
         number = operator.index(value)  # pyright: ignore[reportArgumentType]
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
-    if not 0 <= number <= _MOST:
+    if not 0 <= number <= MOST:
         raise ValueError(f"{name} must be between 0 and 2**63 - 1, not {number}")
     return number
 

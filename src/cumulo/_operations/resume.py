@@ -58,6 +58,8 @@ def keep_of(resume: Any, content: Any, target: str, store: Any = None) -> Keep |
     if not isinstance(content, os.PathLike):
         raise ValueError(f"resume goes on with files: give a Path, not {type(content).__name__}")  # noqa: TRY004
     if resume is not True:
+        if not os.fsdecode(cast("str | os.PathLike[str]", resume)):
+            raise ValueError("resume must be True, False or the name of a file for the token, not ''")
         return Keep(os.fsdecode(cast("str | os.PathLike[str]", resume)), target, store)
     folder, name = os.path.split(os.path.abspath(os.fsdecode(cast("os.PathLike[str]", content))))
     digest = sha256(target.encode("utf-8", "surrogatepass"))[:12]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import threading
 from binascii import a2b_base64
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -280,7 +281,12 @@ def open_source(content: Any) -> Plan[Source]:
     if isinstance(content, str):
         raise TypeError("a str is neither content nor a file: give bytes, or pathlib.Path for a file's name")
     if isinstance(content, os.PathLike):
-        return (yield Call(_open_path, os.fsdecode(cast("os.PathLike[str]", content))))
+        opening = _Opening(os.fsdecode(cast("os.PathLike[str]", content)))
+        try:
+            return (yield Call(opening.open))
+        except BaseException:
+            opening.give_up()
+            raise
     if hasattr(content, "read"):
         return _of_file(content)
     try:
@@ -298,8 +304,33 @@ def open_source(content: Any) -> Plan[Source]:
     )
 
 
+class _Opening:
+    """A file that is being opened in a thread, perhaps for nobody any more."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._source: FileSource | None = None
+        self._over = False
+
+    def open(self) -> FileSource:
+        source = _open_path(self._path)
+        with self._lock:
+            self._source = source
+            over = self._over
+        if over:
+            source.close()
+        return source
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._over = True
+        if self._source is not None:
+            self._source.close()
+
+
 def _open_path(path: str) -> FileSource:
-    file = open(path, "rb", buffering=0)  # noqa: SIM115 - the source closes it
+    file = open(path, "rb", buffering=0, opener=_at_once)  # noqa: SIM115 - the source closes it
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -308,6 +339,11 @@ def _open_path(path: str) -> FileSource:
         file.close()
         raise
     return FileSource(file, 0, status, owned=True)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """An opener that does not wait for who might write to a pipe: what is no regular file is refused."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _of_file(file: Any) -> Source:

@@ -68,6 +68,10 @@ class FileTarget:
         self._lock = threading.Lock()
         self._process = os.getpid()
 
+    def forget_partial(self) -> None:
+        """Leave nothing for another process after all. Before `open`."""
+        self._partial = False
+
     def fileno(self) -> int:
         """The descriptor, for requests to write to."""
         return self._file

@@ -42,20 +42,26 @@ class S3Provider(XmlProvider):
     meta_prefix = "x-amz-meta-"
 
     def __init__(self, store: Any, client: Client, keys: Keys, settings: S3Settings, default_type: str | None,
-                 algorithm: str | None) -> None:  # fmt: skip
+                 algorithm: str | None, *, copier: Client | None = None) -> None:  # fmt: skip
+        """`copier`: what copies are asked for by, when it is another than `client`."""
         super().__init__(store, client, keys, default_type)
         self._settings = settings
+        self._copier = copier
         self._origin = self
         """Whose objects copies are made of."""
         self.bulk_delete_keys = 0 if settings.disable_bulk_delete else 1000
-        self.lists_in_order = store._endpoint.service != "s3express"  # a directory bucket's listings have no order
+        # A directory bucket's listings have no order, and begin at their beginning.
+        self.lists_in_order = self.lists_from_offset = store._endpoint.service != "s3express"
         self.checksum_algorithm = algorithm
-        self.bulk: S3Bulk | None = S3Bulk(self, client, settings.bulk_client)
+        self.bulk: S3Bulk | None = self._bulk(client)
         self._get_headers = self._customer_key("x-amz-server-side-encryption-customer-")
         if settings.request_payer:
             self._payer = [("x-amz-request-payer", "requester")]
         self._put_headers = [*self._encryption(), *self._payer]
         self._plain_get = [*self._get_headers, *self._payer]
+
+    def _bulk(self, client: Client) -> S3Bulk:
+        return S3Bulk(self, client, self._settings.bulk_client, copies=self._copier is None)
 
     # -- headers
 
@@ -71,16 +77,7 @@ class S3Provider(XmlProvider):
         ]
 
     def _encryption(self) -> list[tuple[str, str]]:
-        s = self._settings
-        headers = self._customer_key("x-amz-server-side-encryption-customer-")
-        if s.server_side_encryption and s.server_side_encryption != "sse-c":
-            headers.append(("x-amz-server-side-encryption", s.server_side_encryption))
-        if s.sse_kms_key_id:
-            headers.append(("x-amz-server-side-encryption-aws-kms-key-id", s.sse_kms_key_id))
-        if s.sse_bucket_key_enabled is not None:
-            enabled = "true" if s.sse_bucket_key_enabled else "false"
-            headers.append(("x-amz-server-side-encryption-bucket-key-enabled", enabled))
-        return headers
+        return self._customer_key("x-amz-server-side-encryption-customer-") + encryption_headers(self._settings)
 
     def _object_headers(self, plan: PutPlan) -> list[tuple[str, str]]:
         headers = [*self._put_headers, *self._attribute_headers(plan)]
@@ -182,12 +179,12 @@ class S3Provider(XmlProvider):
         if not isinstance(origin, S3Provider) or not self._store.shares_account_with(origin._store):
             return None
         view = copy(self)
-        view._origin, view.bulk = origin, S3Bulk(view, self._client, self._settings.bulk_client)
+        view._origin, view.bulk = origin, view._bulk(self._client)
         return view
 
     def copy(self, source: str, target: str) -> Request:
         headers = [("x-amz-copy-source", self._copy_source(source)), *self._copy_headers(), *self._put_headers]
-        return self._request("copy", "PUT", target, headers=headers, error_in_200=True)
+        return self._request("copy", "PUT", target, client=self._copier, headers=headers, error_in_200=True)
 
     def copy_as(self, source: str, target: str, plan: PutPlan, etag: str) -> tuple[Request, str]:
         """A copy, of a source with this ETag only, whose metadata and tags are given; and the source's URL."""
@@ -226,7 +223,7 @@ class S3Provider(XmlProvider):
             *self._payer,
         ]
         query = f"partNumber={number}&uploadId={quote(upload_id, safe='')}"
-        return self._request("copy", "PUT", target, query, headers=headers, error_in_200=True)
+        return self._request("copy", "PUT", target, query, client=self._copier, headers=headers, error_in_200=True)
 
     def _copy_source(self, source: str) -> str:
         origin = self._origin
@@ -238,7 +235,8 @@ class S3Provider(XmlProvider):
     def copy_if_absent(self, source: str, target: str, header: tuple[str, str]) -> Request:
         """A copy with the provider's own header for "only if absent" (R2 and others)."""
         headers = [("x-amz-copy-source", self._copy_source(source)), *self._copy_headers(), *self._put_headers, header]
-        return self._request("copy", "PUT", target, headers=headers, error_in_200=True, create=True)
+        return self._request("copy", "PUT", target, client=self._copier, headers=headers, error_in_200=True,
+                             create=True)  # fmt: skip
 
     # -- reading responses
 
@@ -299,6 +297,19 @@ class S3Provider(XmlProvider):
     def _delete_error(self, error: dict[str, str], request: Request) -> BaseError:
         path = error.get("Key", "").removeprefix(self._keys.strip)
         return of_document(request, Context(self._store, "delete", path), error["Code"], error.get("Message", ""))
+
+
+def encryption_headers(settings: S3Settings) -> list[tuple[str, str]]:
+    """How the server is to encrypt, with keys of its own."""
+    headers: list[tuple[str, str]] = []
+    if settings.server_side_encryption and settings.server_side_encryption != "sse-c":
+        headers.append(("x-amz-server-side-encryption", settings.server_side_encryption))
+    if settings.sse_kms_key_id:
+        headers.append(("x-amz-server-side-encryption-aws-kms-key-id", settings.sse_kms_key_id))
+    if settings.sse_bucket_key_enabled is not None:
+        enabled = "true" if settings.sse_bucket_key_enabled else "false"
+        headers.append(("x-amz-server-side-encryption-bucket-key-enabled", enabled))
+    return headers
 
 
 def _version(version: str | None) -> str:

@@ -24,15 +24,17 @@ CRCS = ("CRC64NVME", "CRC32C", "CRC32")
 class S3Bulk:
     """What an S3 store gives to aws-c-s3, and the requests that do so."""
 
-    def __init__(self, provider: S3Provider, client: Client, choice: str) -> None:
+    def __init__(self, provider: S3Provider, client: Client, choice: str, *, copies: bool) -> None:
+        """`copies`: whether one client does all that a copy takes; aws-c-s3 knows one set of keys a job."""
         self._provider = provider
         self._client = client
         self._choice = choice
+        self._copies = copies
 
     def takes(self, job: str) -> bool:
         """Whether aws-c-s3 is to do it: `get`, `get_file`, `put` (from memory), `put_file`, `put_stream` or `copy`."""
         chosen = self._choice == "crt" or (self._choice == "auto" and job in AUTO)
-        return chosen and can_bulk(self._client)
+        return chosen and (job != "copy" or self._copies) and can_bulk(self._client)
 
     @property
     def is_ready(self) -> bool:

@@ -1,7 +1,8 @@
 """Sessions of S3 Express directory buckets: keys for five minutes, made with the caller's own.
 
 Source: Amazon S3 API reference, CreateSession. Requests to a directory bucket are signed with the session's keys and
-carry its token in `x-amz-s3session-token`.
+carry its token in `x-amz-s3session-token`, but for copies (CopyObject, UploadPartCopy): those are signed with the
+caller's. How new objects are encrypted is said when the session is made; requests can't say otherwise.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 from cumulo._errors import Context
 from cumulo._native import Client, Request, xml_fields
 from cumulo.exceptions import GenericError
+
+from .s3 import encryption_headers
 
 _FIELDS = {
     "access_key_id": "AccessKeyId",
@@ -34,7 +37,7 @@ class SessionProvider:
         base = self._client.base
         path = base if base == b"/" else base.removesuffix(b"/")
         context = Context(self._store, "create session", "")
-        headers = [("x-amz-create-session-mode", "ReadWrite")]
+        headers = [("x-amz-create-session-mode", "ReadWrite"), *encryption_headers(self._store._settings)]
         request = Request(self._client, "GET", path + b"?session=", headers, context=context)
         request.perform()
         found = {name.rpartition("/")[2]: text for name, text in xml_fields(request.take_body())}

@@ -92,9 +92,9 @@ class XmlProvider:
         return encoded + b"?" + query.encode() if query else encoded
 
     def _request(self, operation: str, method: str, path: str, query: str = "", *, create: bool = False,
-                 **options: Any) -> Request:  # fmt: skip
+                 client: Client | None = None, **options: Any) -> Request:  # fmt: skip
         context = Context(self._store, operation, path, create)
-        return Request(self._client, method, self._path(path, query), context=context, **options)
+        return Request(client or self._client, method, self._path(path, query), context=context, **options)
 
     def get_span(self, path: str, start: int, end: int) -> Request:
         return self._request("get_range", "GET", path, headers=self._plain_get, range=("bounded", start, end),
@@ -122,7 +122,7 @@ class XmlProvider:
             query.append("delimiter=%2F")
         if prefix:
             query.append("prefix=" + quote(prefix, safe=""))
-        if offset is not None and token is None:
+        if offset is not None and token is None and self.lists_from_offset:
             query.append("start-after=" + quote(offset, safe=""))
         return self._bucket_request("list", "GET", prefix, "&".join(sorted(query)), headers=self._payer)
 

@@ -68,7 +68,8 @@ class Plans:
     ) -> Plan[ObjectMeta]:
         into.checked(options)
         check_parts(part_size, max_concurrency)
-        target = download.target_of(self, path, file, resume=False, fsync=fsync)  # a copy is not worth going on with
+        target = download.target_of(self, path, file, resume=resume, fsync=fsync)
+        target.forget_partial()  # a copy is not worth going on with
         return download.copied(target, lambda: self._plan_get(path, options))
 
     def _plan_get_range_into(

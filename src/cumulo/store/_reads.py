@@ -136,6 +136,7 @@ class Reads(Plans):
 
         Raises:
             ObjectChangedError: the object was replaced between the requests.
+            RangeNotSatisfiableError: a range begins behind the object's end.
             TypeError, ValueError: as for `get_into`; or there are not as many buffers as starts.
         """
         return sync.run(self._ranges_into_plan(path, buffers, starts, coalesce))
@@ -237,6 +238,7 @@ class Reads(Plans):
 
         Raises:
             ObjectChangedError: the object was replaced between the requests.
+            RangeNotSatisfiableError: a range begins behind the object's end.
             ValueError: the sequences differ in length, or a range is empty.
         """
         return sync.run(self._ranges_plan(path, starts, ends, lengths, coalesce))

@@ -133,10 +133,13 @@ class S3Store(SigningStore):
     def _make(self) -> Made:
         source = self._source()
         client = self._client(source, "sigv4")
+        copier = None
         if source is not None and self._endpoint.service == "s3express":
+            copier = client
             source, client = self._session(client)
         content_type = self._client_settings.default_content_type
-        return Made(client, S3Provider(self, client, self._keys, self._settings, content_type, self._checksum), source)
+        provider = S3Provider(self, client, self._keys, self._settings, content_type, self._checksum, copier=copier)
+        return Made(client, provider, source)
 
     def _client(self, source: Credentials | None, auth: str) -> Client:
         signed = source is not None

@@ -267,6 +267,8 @@ def test_other_sources_are_refused(fault_server: FaultServer, plain: S3Store, so
                     store.put("key", content, resume=True)
         with pytest.raises(TypeError, match="resume"):
             store.put("key", source, resume=1)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(ValueError, match="resume"):
+            store.put("key", source, resume="")
     assert fault_server.requests == []
 
 
