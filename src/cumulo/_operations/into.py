@@ -182,7 +182,7 @@ def _fetch_into(
             raise _too_large(path, source.size, view.nbytes)
         yield from ()
 
-    given = min(part_bytes, view.nbytes)
+    given = min(part_bytes, view.nbytes, _most(wanted))
     return (yield from fetch(provider, path, wanted, InMemory(view), given, part_bytes, most, ready))[1]
 
 
