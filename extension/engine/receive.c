@@ -26,8 +26,10 @@ static void s_commit(struct cml_request *request) {
         request->current.range_start = request->response.range_start;
         request->current.range_end = request->response.range_end;
         request->current.chunked = request->response.chunked;
-        if (request->wanted != UINT64_MAX && request->response.has_range) { /* cut out of more */
-            request->response.content_length = (int64_t)request->wanted;
+        struct cml_response *told = &request->response;
+        if (told->has_range && (told->status == 206 || request->wanted != UINT64_MAX)) {
+            /* That many come, be it cut out of more, in chunks, or by several attempts, if the first has less. */
+            told->content_length = (int64_t)(told->range_end - told->range_start);
         }
         request->committed = true;
     }

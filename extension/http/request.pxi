@@ -215,8 +215,9 @@ cdef class Request:
                 cml_request_cancel(self.c)
         else:
             cml_request_cancel(self.c)
-        if not self.is_bulk:
-            self.into = None  # its end may be drained much later, by a thread that does something else meanwhile
+        if not self.is_bulk:  # its end may be drained much later, by a thread that does something else meanwhile
+            self.into = None
+            self.let_go_of_source()
 
     cdef on_news(self, bint last):
         cdef cml_progress progress
@@ -233,9 +234,12 @@ cdef class Request:
     cdef end(self):
         self.ended = True
         _pinned.discard(self)
+        self.let_go_of_source()
+
+    cdef let_go_of_source(self):
         if self.has_source:
-            PyBuffer_Release(&self.source)
             self.has_source = False
+            PyBuffer_Release(&self.source)
         elif isinstance(self.keep, Pieces):
             self.keep = None
 

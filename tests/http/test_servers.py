@@ -193,6 +193,15 @@ def test_chunks(fault_server: FaultServer, web: HTTPStore) -> None:
         web.get_into("key", bytearray(1000))
 
 
+@pytest.mark.parametrize("wanted", [(1000, 1015), {"suffix": 15}])
+def test_chunks_leave_what_is_behind_a_range_alone(fault_server: FaultServer, web: HTTPStore, wanted: Any) -> None:
+    fault_server.script("/data/key", bare(DATA, framing="chunked"))
+    buffer = bytearray(1000)
+    assert web.get_into("key", buffer, options={"range": wanted}) == 15
+    assert buffer[:15] == (DATA[1000:1015] if isinstance(wanted, tuple) else DATA[-15:])
+    assert not any(buffer[15:])
+
+
 def test_long_chunks_are_streamed(fault_server: FaultServer, web: HTTPStore) -> None:
     huge = os.urandom(MIB) * 80
     fault_server.script("/data/key", bare(huge, framing="chunked").but(chunk_bytes=MIB))

@@ -178,6 +178,14 @@ def test_through_the_store(fault_server: FaultServer, crt: S3Store, how: str) ->
     assert any("CRTS3" in (each.header("user-agent") or "") for each in fault_server.requests)
 
 
+@pytest.mark.parametrize("size", [0, 1, 1000, MIB, 5 * MIB])
+def test_what_is_too_short_for_it_comes_to_a_buffer_too(fault_server: FaultServer, crt: S3Store, size: int) -> None:
+    fault_server.script(PATH, Object(DATA[:size]))
+    target = bytearray(size + 3)
+    assert crt.get_into("key", target) == size
+    assert target == DATA[:size] + bytes(3)
+
+
 def test_a_server_that_ignores_ranges(fault_server: FaultServer, crt: S3Store) -> None:
     fault_server.script(PATH, Object(DATA, ranges="ignored"))
     assert crt.get("key").bytes() == DATA

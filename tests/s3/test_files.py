@@ -406,6 +406,39 @@ def test_a_cancelled_write_discards(fault_server: FaultServer, faulty: S3Store, 
     MemoryStore().put("x", b"")
 
 
+@pytest.mark.parametrize("then", ["nothing", "discard", "dropped"])
+def test_a_write_that_is_cancelled_while_the_upload_is_created(
+    fault_server: FaultServer, faulty: S3Store, upload: Upload, then: str
+) -> None:
+    fault_server.script(PATH + "?uploads", Faulty(upload, Stall()), method="POST")
+
+    async def run() -> None:
+        writer = obs.open_writer_async(faulty, "key", buffer_size=PART)
+        call = writer.write(DATA) if then == "nothing" else _closed(writer)
+        task = asyncio.ensure_future(call)
+        await fault_server.wait_for_async(lambda: fault_server.stalled)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        if then == "discard":
+            await writer.discard()
+        del writer, call, task
+
+    async def _closed(writer: Any) -> None:
+        writer._writer.take(DATA)
+        await writer.close()
+
+    if then == "dropped":
+        with pytest.warns(ResourceWarning):  # noqa: PT031 - what is collected is what is dropped
+            asyncio.run(run())
+            gc.collect()
+    else:
+        asyncio.run(run())
+    fault_server.release()
+    fault_server.wait_for(lambda: upload.aborted)
+    assert (upload.parts, upload.completed, len(upload.aborted)) == ({}, [], 1)
+
+
 def test_a_writer_of_what_must_be_new(faulty: S3Store, upload: Upload) -> None:
     upload.object.replace(b"old")
     writer = obs.open_writer(faulty, "key", mode="create")

@@ -242,6 +242,19 @@ def test_ranges_that_lie(fault_server: FaultServer, faulty: S3Store, ranges: Any
         calls[verb]()
 
 
+@pytest.mark.parametrize("size", [1000, 400_000, 9 * MIB])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_range_that_is_shorter_than_it_says_goes_on(
+    fault_server: FaultServer, faulty: S3Store, streamed: bool, size: int
+) -> None:
+    """A Content-Length that is right for the body, which ends before the Content-Range does."""
+    whole = Object(LARGE)
+    fault_server.script(PATH, [Object(LARGE, etag=whole.current_etag, ranges="half"), whole])
+    result = faulty.get("key", options={"range": (1000, 1000 + size)})
+    content = b"".join(result.stream(100_000)) if streamed else result.bytes()
+    assert content == LARGE[1000 : 1000 + size]
+
+
 @pytest.mark.parametrize("framing", ["none", "chunked"])
 def test_bodies_of_unknown_length(fault_server: FaultServer, faulty: S3Store, framing: Any) -> None:
     """Ended by the connection alone, nothing says whether it is whole. get's metadata needs a size anyway."""

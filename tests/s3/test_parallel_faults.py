@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cumulo
-from cumulo.exceptions import BaseError, ChecksumError
+from cumulo.exceptions import BaseError, ChecksumError, ObjectChangedError
 from cumulo.store import S3Store
 from tests.faults import Cut, Delay, FaultServer, Faulty, Flip, Object, Request, Response
 
@@ -59,6 +61,25 @@ def test_the_checksum_of_the_whole_holds_for_parts_of_any_size(
     fault_server.script(PATH, _at(3 * part, Flip(77), obj))
     with pytest.raises(ChecksumError):
         consume(faulty, part_size=part)
+
+
+def _downloaded(store: S3Store, **options: Any) -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        target = os.path.join(directory, "file")
+        store.download("key", target, **options)
+        return Path(target).read_bytes()
+
+
+@pytest.mark.parametrize("consume", [_whole, _streamed, _downloaded])
+@pytest.mark.parametrize("more", [1, 100_000])
+def test_a_first_response_that_promises_more_than_there_is(
+    fault_server: FaultServer, faulty: S3Store, consume: Consume, more: int
+) -> None:
+    """The parts at the end are shorter than they should be, and say so."""
+    obj = Object(DATA)
+    fault_server.script(PATH, [Faulty(obj, content_length=len(DATA) + more), obj])
+    with pytest.raises(ObjectChangedError, match="its size was"):
+        consume(faulty, part_size=MIB)
 
 
 @consume

@@ -119,6 +119,17 @@ def test_a_completion_that_fails_aborts_the_upload(fault_server: FaultServer, fa
     _assert_aborted(fault_server, upload)
 
 
+def test_a_buffer_is_its_owners_again_when_the_call_has_failed(fault_server: FaultServer, faulty: S3Store) -> None:
+    """Not when the thread makes another call, which hears that the other parts have ended."""
+    upload, data = Upload(), bytearray(DATA)
+    fault_server.script(PATH, upload)
+    fault_server.script(PATH + "?partNumber=1", Response.error(403, "AccessDenied"), method="PUT")
+    fault_server.script(PATH + "?partNumber", Faulty(upload, Stall()), method="PUT")
+    with pytest.raises(PermissionDeniedError):
+        faulty.put("key", data)
+    data.clear()  # an error while anything has a view of it
+
+
 def test_a_failing_abort_does_not_hide_the_reason(fault_server: FaultServer, faulty: S3Store) -> None:
     fault_server.script(PATH, Upload())
     fault_server.script(PATH + "?partNumber=1", Response.error(403))

@@ -10,7 +10,7 @@ import hashlib
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cumulo._drivers.effects import Call, Plan
+from cumulo._drivers.effects import Call, Plan, Until
 
 if TYPE_CHECKING:
     from cumulo._native import Request
@@ -30,6 +30,10 @@ class Place(Protocol):
         """Give a request the place of that span of the content."""
         ...
 
+    def rest(self, request: Request, start: int, length: int) -> Plan[None]:
+        """The same for all that comes, once the headers are here; and wait for the end."""
+        ...
+
     def piece(self, start: int, length: int) -> Any:
         """A buffer of what is there; a context manager. Blocks."""
         ...
@@ -44,6 +48,14 @@ class InMemory:
     def room(self, request: Request, start: int, length: int) -> None:
         request.feed_into(self._memory, start, length)
 
+    def rest(self, request: Request, start: int, length: int) -> Plan[None]:
+        whole = request.prefetched
+        if whole is None:
+            self.room(request, start, length)
+        yield Until(request)
+        if whole is not None:  # there was no room when it came: it has memory of its own
+            memoryview(self._memory)[start : start + length] = memoryview(whole)
+
     def piece(self, start: int, length: int) -> memoryview:
         return memoryview(self._memory)[start : start + length]
 
@@ -56,6 +68,10 @@ class InFile:
 
     def room(self, request: Request, start: int, length: int) -> None:
         request.feed_file(self._target, start, length)
+
+    def rest(self, request: Request, start: int, length: int) -> Plan[None]:
+        self.room(request, start, length)
+        yield Until(request)
 
     def piece(self, start: int, length: int) -> memoryview:
         return memoryview(self._target.read(start, length))

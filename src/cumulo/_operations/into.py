@@ -164,11 +164,16 @@ def fetch(
         elif source.size > part_bytes and (most > 1 or record is not None) and source.serves_parts():
             yield from Filling(source, place, part_bytes, most, record).run(fed=given > 0)
         else:
-            place.room(request, given, source.size - given)
-            yield Until(request)
+            yield from place.rest(request, given, source.size - given)
         return meta, source.size
     finally:
         request.cancel()
+
+
+def _most(wanted: Wanted) -> int:
+    """How many bytes are wanted at most. A web server may send the whole object instead, before anybody sees that."""
+    kind, start, end = wanted.range or ("offset", 0, 0)
+    return end - start if kind == "bounded" else end if kind == "suffix" else sys.maxsize
 
 
 def _fetch_into(
@@ -179,7 +184,7 @@ def _fetch_into(
             raise _too_large(path, source.size, view.nbytes)
         yield from ()
 
-    given = min(part_bytes, view.nbytes)
+    given = min(part_bytes, view.nbytes, _most(wanted))
     return (yield from fetch(provider, path, wanted, InMemory(view), given, part_bytes, most, ready))[1]
 
 

@@ -69,6 +69,8 @@ class Source:
         self._wanted = wanted
         self._start, end = span
         self.size = end - self._start
+        _, _, length, found = first.response
+        self._total = length if found is None else found[2]
         self._job = job
         self._may_ask = True
         self.announced = first.announced_checksum if wanted.range is None else None
@@ -120,10 +122,14 @@ class Source:
         return self._provider.get(self._path, self._wanted)
 
     def check(self, part: Request) -> None:
-        """Raises if a part is of another object than the first."""
-        etag = part.response[1].get("etag")
+        """Raises if a part is of another object than the first response."""
+        _, headers, _, found = part.response
+        etag = headers.get("etag")
         if etag != self.etag:
             raise self._changed(etag)
+        if found is not None and self._total not in (None, found[2]):  # a part at its end would be short
+            told, details = self._about(f"its size was {self._total} bytes, and is {found[2]} now")
+            raise ObjectChangedError(told, **details)
         self._may_ask = True
 
     def may_go_on(self, refused: Request) -> Plan[bool]:

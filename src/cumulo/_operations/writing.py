@@ -110,6 +110,8 @@ class Writer:
             chunk_size=chunk_bytes, max_concurrency=max_concurrency,
         )  # fmt: skip
         self._begun = False
+        self._going = False
+        """Whether a plan runs the put: one at a time, or that of a call that was cancelled and ends by itself."""
         self._failure: Exception | None = None
         self._cut_short: BaseException | None = None
         """What ended a write half-way, without the put's knowledge."""
@@ -182,7 +184,7 @@ class Writer:
         self.over = True
         if cause is not None:
             self._fail_by(cause)
-        if self.is_inherited:
+        if self.is_inherited or self._going:
             return
         if not self._begun:
             self._put.close()
@@ -192,8 +194,14 @@ class Writer:
 
     def _go_on(self, error: BaseException | None) -> Plan[None]:
         """Run the put until it wants what is not there."""
+        self._begun = self._going = True
+        try:
+            yield from self._run_put(error)
+        finally:
+            self._going = False
+
+    def _run_put(self, error: BaseException | None) -> Plan[None]:
         outcome: Any = None
-        self._begun = True
         while True:
             try:
                 effect = self._put.throw(error) if error is not None else self._put.send(outcome)
