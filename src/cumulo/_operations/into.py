@@ -173,7 +173,9 @@ def fetch(
 def _most(wanted: Wanted) -> int:
     """How many bytes are wanted at most. A web server may send the whole object instead, before anybody sees that."""
     kind, start, end = wanted.range or ("offset", 0, 0)
-    return end - start if kind == "bounded" else end if kind == "suffix" else sys.maxsize
+    if kind == "offset":
+        return sys.maxsize if start == 0 else 0  # how much there is behind it the response will say
+    return end - start if kind == "bounded" else end
 
 
 def _fetch_into(
