@@ -1,4 +1,4 @@
-"""`store`: each test runs on every store: S3 servers, a WebDAV server, memory and the local disk.
+"""`store`: each test runs on every store: S3 servers (one also by aws-c-s3), a WebDAV server, memory and the local disk.
 
 `call`: in each of the three ways.
 """
@@ -55,7 +55,7 @@ def azure_store(server: AzureServer, **options: Any) -> AzureStore:
     )
 
 
-@pytest.fixture(params=[*S3_SERVERS, "azurite", "gcs", "webdav", "memory", "local"])
+@pytest.fixture(params=[*S3_SERVERS, "moto-crt", "azurite", "gcs", "webdav", "memory", "local"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """An empty store."""
     if request.param == "memory":
@@ -69,7 +69,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         return gcs_store(request.getfixturevalue("gcs"))
     if request.param == "azurite":
         return azure_store(request.getfixturevalue("azurite"))
-    return s3_store(request.getfixturevalue(request.param))
+    server, _, bulk_client = request.param.partition("-")
+    return s3_store(request.getfixturevalue(server), bulk_client=bulk_client or "engine")
 
 
 @pytest.fixture(params=S3_SERVERS)
