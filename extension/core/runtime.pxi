@@ -41,8 +41,6 @@ cdef int _default_connections():
 
 def configure(*, threads=None, connections=None, memory_bytes=None):
     """Set the process's budget. See `cumulo.runtime.configure`."""
-    if cml_runtime_running() and (threads is not None or connections is not None):
-        raise RuntimeError("threads and connections can only be set before the first transfer")
     cdef dict given = {"threads": threads, "connections": connections, "memory_bytes": memory_bytes}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
@@ -50,6 +48,8 @@ def configure(*, threads=None, connections=None, memory_bytes=None):
             raise ValueError(f"{name} must be a positive integer, not {value!r}")
         if value > (sys.maxsize if name == "memory_bytes" else 0x7fffffff):
             raise ValueError(f"{name} is larger than anything it could count: {value}")
+    if cml_runtime_running() and (threads is not None or connections is not None):
+        raise RuntimeError("threads and connections can only be set before the first transfer")
     _settings.update(given)
     if memory_bytes is not None:
         cml_pool_set_limit(memory_bytes)

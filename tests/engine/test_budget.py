@@ -109,6 +109,24 @@ print(runtime.stats()["memory_bytes"])
     assert (found.stderr, found.stdout) == ("", f"{1 << 30}\n")
 
 
+def test_it_is_too_late(fault_server: FaultServer) -> None:
+    """What makes no sense is said first: it is no better before the first transfer."""
+    program = f"""
+import cumulo
+from cumulo.store import S3Store
+store = S3Store("bucket", endpoint={fault_server.url!r}, skip_signature=True, client_options={{"allow_http": True}})
+cumulo.head(store, "key")
+for threads in (2, 0):
+    try:
+        cumulo.runtime.configure(threads=threads)
+    except (RuntimeError, ValueError) as error:
+        print(type(error).__name__)
+"""
+    fault_server.script("/bucket/key", LARGE)
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (found.stderr, found.stdout) == ("", "RuntimeError\nValueError\n")
+
+
 @pytest.mark.parametrize(("threads", "connections"), [(2, 5), (3, 20), (4, 2), (2, 1)])
 def test_connections_are_as_many_as_configured(fault_server: FaultServer, threads: int, connections: int) -> None:
     """However they divide among the event loops."""
