@@ -1,4 +1,4 @@
-"""`store`: each test runs on every store: S3 servers (one by aws-c-s3, too), a WebDAV server, memory and the local disk.
+"""`store`: each test runs on every store: S3 servers (one by aws-c-s3, too), WebDAV, memory and the local disk.
 
 `call`: in each of the three ways.
 """
