@@ -52,6 +52,10 @@ class Keys:
         _check_type(offset)
         return self._join(offset if self.raw else offset.removeprefix("/"))
 
+    def as_listed(self) -> Keys:
+        """The rule for paths that a listing has given: they stand for the keys they were cut from, whole."""
+        return _ListedKeys(self.strip, raw=True)
+
     @property
     def strip(self) -> str:
         """What is cut from keys to get paths."""
@@ -61,6 +65,13 @@ class Keys:
         if not self.prefix:
             return plain
         return self.prefix + plain if self.raw else f"{self.prefix}/{plain}"
+
+
+class _ListedKeys(Keys):
+    """What was cut from the keys is the prefix; the path of an object that has nothing else is empty."""
+
+    def key(self, path: str) -> str:
+        return self.prefix + path
 
 
 class URLKeys(Keys):

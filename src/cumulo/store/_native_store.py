@@ -253,7 +253,7 @@ class NativeStore(ObjectStoreMethods):
     def _plan_delete_prefix(self, pages: Any, most: int) -> Plan[DeletedPrefix]:
         from cumulo._operations.delete_prefix import Deletion
 
-        return Deletion(self._use().provider, most).run(pages)
+        return Deletion(self._use().provider.as_listed(), most).run(pages)
 
     @property
     def _raw_keys(self) -> bool:
