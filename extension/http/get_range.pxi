@@ -89,6 +89,8 @@ cdef bytes _target(Client client, str key):
 
 cdef bytes _path(bytes base, str key):
     # Percent-encoding (RFC 3986 2.1) of all but the unreserved characters and "/", exactly once.
+    if not key:  # what the base names, not what is below it
+        return base[:-1] if len(base) > 1 and base.endswith(b"/") else base
     cdef bytes raw = key.encode("utf-8")
     cdef const uint8_t *source = <const uint8_t *>PyBytes_AS_STRING(raw)
     cdef Py_ssize_t length = len(raw)
@@ -111,7 +113,7 @@ cdef bytes _path(bytes base, str key):
 
 
 def encode_path(bytes base not None, str key not None):
-    """A request path: `base` as it is, then the key percent-encoded once."""
+    """A request path: `base`, then the key percent-encoded once; for an empty key `base` without its last slash."""
     return _path(base, key)
 
 

@@ -28,12 +28,22 @@ class Keys:
         return Keys(prefix if raw else _trimmed(prefix), raw)
 
     def key(self, path: str) -> str:
-        """The key of an object. Raises `InvalidPathError` when the path is empty."""
+        """The key of an object. An empty path is the object that the store's prefix names.
+
+        Raises:
+            InvalidPathError: the path is empty, and so is the prefix.
+        """
         _check_type(path)
         plain = path if self.raw else _trimmed(path)
-        if not plain:
-            raise InvalidPathError("the path of an object can't be empty", path=path)
-        return self._join(plain)
+        if plain:
+            return self._join(plain)
+        if not self.prefix:
+            raise _empty(path)
+        return self.prefix
+
+    def written_key(self, path: str) -> str:
+        """The same of what is written, moved or deleted."""
+        return self.key(path)
 
     def list_prefix(self, prefix: str | None, *, substring: bool = False) -> str:
         """What a listing's keys begin with: whole segments; with raw keys, or `substring`, anything."""
@@ -52,6 +62,10 @@ class Keys:
         _check_type(offset)
         return self._join(offset if self.raw else offset.removeprefix("/"))
 
+    def as_listed(self) -> Keys:
+        """The rule for paths that a listing has given: they stand for the keys they were cut from, whole."""
+        return _ListedKeys(self.strip, raw=True)
+
     @property
     def strip(self) -> str:
         """What is cut from keys to get paths."""
@@ -63,14 +77,34 @@ class Keys:
         return self.prefix + plain if self.raw else f"{self.prefix}/{plain}"
 
 
+class _ListedKeys(Keys):
+    """What was cut from the keys is the prefix; the path of an object that has nothing else is empty."""
+
+    def key(self, path: str) -> str:
+        return self.prefix + path
+
+
 class URLKeys(Keys):
     """The rule of a store below a URL. Servers resolve `.` and `..`, and so out of that URL: these are refused."""
 
     def key(self, path: str) -> str:
-        key = super().key(path)
+        """The path below the URL; an empty one is what the URL itself names."""
+        _check_type(path)
+        key = _trimmed(path)
         if "." in key and not {".", ".."}.isdisjoint(key.split("/")):
             raise InvalidPathError(f"{path!r}: a path can't have segments '.' or '..' in a URL", path=path)
         return key
+
+    def written_key(self, path: str) -> str:
+        """Never the URL itself: it may be a whole tree."""
+        key = self.key(path)
+        if not key:
+            raise _empty(path)
+        return key
+
+
+def _empty(path: str) -> InvalidPathError:
+    return InvalidPathError("the path of an object can't be empty", path=path)
 
 
 def _trimmed(path: str) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ._types import Attributes, CallFuture, ObjectMeta
 
 DEFAULT_CHUNK_BYTES = 10 * 1024 * 1024
+_NO_MINIMUM_BYTES = 256 * 1024
+"""A chunk where none is too small: what one read of a connection brings at most."""
 
 
 class Body(Protocol):
@@ -192,10 +194,13 @@ class GetResult:
         return run_in_background(self._consume().collect())
 
     def stream(self, min_chunk_size: int = DEFAULT_CHUNK_BYTES) -> BytesStream:
-        """The content in chunks of `min_chunk_size` bytes (the last may be shorter), for `for` and `async for`."""
-        if not isinstance(min_chunk_size, int) or isinstance(min_chunk_size, bool) or min_chunk_size < 1:
-            raise ValueError(f"min_chunk_size must be a positive integer, not {min_chunk_size!r}")
-        return BytesStream(self._consume(), min_chunk_size)
+        """The content in chunks of `min_chunk_size` bytes (the last may be shorter), for `for` and `async for`.
+
+        0 leaves the size to cumulo: 256 KiB.
+        """
+        if not isinstance(min_chunk_size, int) or isinstance(min_chunk_size, bool) or min_chunk_size < 0:
+            raise ValueError(f"min_chunk_size must be 0 or a positive integer, not {min_chunk_size!r}")
+        return BytesStream(self._consume(), min_chunk_size or _NO_MINIMUM_BYTES)
 
     def __iter__(self) -> BytesStream:
         return self.stream()

@@ -255,7 +255,8 @@ class ObjectStore(Store, Generic[StoreT]):
         listed = await self.store.list_with_delimiter_async(below or None)
         skip = len(below) + 1 if below else 0
         for path in (*listed["common_prefixes"], *(meta["path"] for meta in listed["objects"])):
-            yield path[skip:].rstrip("/")
+            if name := path[skip:].rstrip("/"):  # an empty object that stands for the directory has none
+                yield name
 
 
 def _is_empty(byte_range: ByteRequest | None) -> bool:

@@ -170,6 +170,7 @@ def test_assets(kind: Any) -> None:
         {"href": "abfs://container/x.parquet", "table:storage_options": options},
         {"href": "abfs://container/x.parquet", "xarray:storage_options": options},
         {"href": "abfs://container/x.parquet", "xarray:open_kwargs": {"storage_options": options}},
+        {"href": "abfs://container/x.parquet", "extra_fields": {"table:storage_options": options}},
         SimpleNamespace(href="abfs://container/x.parquet", extra_fields={"table:storage_options": options}),
         SimpleNamespace(href="https://account.blob.core.windows.net/container/x.parquet", extra_fields={}),
     ):

@@ -183,6 +183,7 @@ def test_nothing_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"endpoint": "https://h:8443/x/"}, "https://h:8443/x/c/"),
         ({"container_name": "$web"}, "https://a.blob.core.windows.net/%24web/"),
         ({"use_emulator": True}, "http://127.0.0.1:10000/a/c/"),
+        ({"use_emulator": True, "account_name": "a_b"}, "http://127.0.0.1:10000/a_b/c/"),
         ({"use_emulator": True, "account_name": None}, "http://127.0.0.1:10000/devstoreaccount1/c/"),
         ({"use_emulator": True, "endpoint": "http://h:1/a"}, "http://h:1/a/c/"),
     ],

@@ -7,7 +7,21 @@ from typing import Any
 
 import pytest
 
+from cumulo.store import MemoryStore
+from tests.servers import S3Server
+
+from .conftest import azure_store, gcs_store, s3_store
+
 PATHS = ["a.txt", "dir/1", "dir/2 é", "dir/sub/3", "dir/sub/sub/4", "dir2/5", "dir.x", "z"]
+
+
+@pytest.fixture(params=["ministack", "moto", "azurite", "gcs", "memory"])
+def flat(request: pytest.FixtureRequest) -> Any:
+    """An empty store that has any name as a key."""
+    if request.param == "memory":
+        return MemoryStore()
+    make = {"azurite": azure_store, "gcs": gcs_store}.get(request.param, s3_store)
+    return make(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
@@ -26,6 +40,26 @@ def test_whole_segments(filled: Any, call: Callable[..., Any]) -> None:
     assert (result.deleted, result.errors) == (4, [])
     assert left(filled) == ["a.txt", "dir.x", "dir2/5", "z"]
     assert call(filled, "delete_prefix", "dir").deleted == 0
+
+
+def test_slashes_at_the_ends_of_keys(flat: Any) -> None:
+    """One at each end of a path is ignored, of what a listing gives none: `dir/` is below `dir`, and `dir` is not."""
+    for path in ("dir", "dir//", "dir/sub//", "dir/1", "//dir/2"):
+        flat.put(path, b"x")
+    assert left(flat) == ["/dir/2", "dir", "dir/", "dir/1", "dir/sub/"]
+    assert flat.delete_prefix("dir").deleted == 3
+    assert left(flat) == ["/dir/2", "dir"]
+    assert flat.delete_prefix("", everything=True).deleted == 2
+    assert left(flat) == []
+
+
+def test_a_key_that_is_the_stores_prefix(moto: S3Server) -> None:
+    whole = s3_store(moto)
+    store = s3_store(moto, bucket=whole.config["bucket"], prefix="dir")
+    for path in ("dir", "dir//", "dir/1", "dir2"):
+        whole.put(path, b"x")
+    assert store.delete_prefix("", everything=True).deleted == 2
+    assert left(whole) == ["dir", "dir2"]
 
 
 def test_any_beginning(filled: Any) -> None:

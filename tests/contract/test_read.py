@@ -46,6 +46,13 @@ def test_stream_gives_chunks_of_the_size_asked_for(filled: Any) -> None:
     assert all(type(chunk) is bytes for chunk in chunks)
 
 
+def test_stream_without_a_smallest_chunk(filled: Any) -> None:
+    assert b"".join(filled.get("a/b.bin").stream(min_chunk_size=0)) == DATA
+    assert len(list(filled.get("a/b.bin").stream(min_chunk_size=0))) == 1
+    with pytest.raises(ValueError, match="min_chunk_size"):
+        filled.get("a/b.bin").stream(min_chunk_size=-1)
+
+
 def test_stream_from_asyncio(filled: Any) -> None:
     async def read() -> bytes:
         result = await filled.get_async("a/b.bin")

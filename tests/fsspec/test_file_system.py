@@ -440,6 +440,25 @@ def test_an_instance_is_made_once(registered: None, ministack: S3Server) -> None
     assert isinstance(fs.store_and_key(f"{bucket}/x")[0], S3Store)
 
 
+def test_a_bucket_is_no_file(ministack: S3Server) -> None:
+    """A plain `ValueError` would tell rasterio, which tries the path `test`, that `fs.open` opens no files."""
+    fs = FsspecStore("s3", **s3_options(ministack))
+    for path, mode in (("test", "rb"), ("s3://test/", "rb"), ("test", "wb")):
+        with pytest.raises(IsADirectoryError, match="test"):
+            fs.open(path, mode)
+    with pytest.raises(IsADirectoryError, match="test"):
+        asyncio.run(FsspecStore("s3", asynchronous=True, **s3_options(ministack)).open_async("test"))
+
+
+def test_a_hosts_own_page(fault_server: FaultServer) -> None:
+    fault_server.script("/", Object(b"a page"))
+    fs = FsspecStore("http", client_options={"allow_http": True})
+    for url in (fault_server.url, f"{fault_server.url}/"):
+        assert fs.cat_file(url) == b"a page"
+        with fs.open(url) as file:
+            assert file.read() == b"a page"
+
+
 def test_between_buckets_and_names_that_are_odd(ministack: S3Server) -> None:
     fs = FsspecStore("s3", **s3_options(ministack))
     one, two = ministack.new_bucket(), ministack.new_bucket()

@@ -13,6 +13,7 @@ from zarr.testing.store import StoreTests
 from cumulo.store import LocalStore, MemoryStore, S3Store
 from cumulo.zarr import ObjectStore
 from tests.contract.conftest import azure_store, gcs_store, s3_store
+from tests.servers import S3Server
 
 
 class Suite(StoreTests[ObjectStore[Any], cpu.Buffer]):
@@ -77,3 +78,16 @@ class TestAzure(Suite):
     @pytest.fixture
     def store_kwargs(self, request: pytest.FixtureRequest) -> dict[str, Any]:
         return {"store": azure_store(request.getfixturevalue("azurite"))}
+
+
+async def test_an_object_that_stands_for_a_directory_is_no_child_of_it(ministack: S3Server) -> None:
+    """Consoles and other tools write such: `group/`, without content."""
+    bucket = ministack.new_bucket()
+    raw = s3_store(ministack, bucket=bucket, raw_keys=True)
+    raw.put("group/", b"")
+    raw.put("group/array/zarr.json", b"{}")
+    store = ObjectStore(s3_store(ministack, bucket=bucket))
+    assert [name async for name in store.list_dir("group")] == ["array"]
+    assert [name async for name in store.list_dir("group/")] == ["array"]
+    await store.delete_dir("group")
+    assert raw.list().collect() == []

@@ -15,9 +15,9 @@ __all__ = ["parse_account", "parse_account_key", "parse_container", "parse_encry
 
 
 def parse_account(value: object, label: str) -> str:
-    """An account's name. It becomes part of host names."""
+    """An account's name. It becomes part of host names; emulators allow more in it than Azure does."""
     name = parse_text(value, label).strip()
-    if not re.fullmatch(r"[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?", name):
+    if not re.fullmatch(r"[0-9A-Za-z](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z])?", name):
         raise ConfigurationError(f"{label}: {name[:60]!r} is not the name of a storage account")
     return name
 

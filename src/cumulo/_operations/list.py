@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from cumulo._providers.base import Listing, Provider, Rows
     from cumulo._types import CallFuture, ListResult
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
+R = TypeVar("R")
 
 
 class Scope(NamedTuple):
@@ -162,7 +163,7 @@ class ListStream(Generic[T]):
         """All objects that are left, as one list or record batch, awaited."""
         return run_async(self._alone(self._collect()))
 
-    def _alone(self, plan: Plan[T]) -> Plan[T]:
+    def _alone(self, plan: Plan[R]) -> Plan[R]:
         lock = self._turns.lock
         if not lock.acquire(blocking=False):
             raise RuntimeError("another call waits for this listing's next chunk: one at a time can")

@@ -86,7 +86,7 @@ class DavPages:
         return NotSupportedError(told, **vars(error))
 
     def _ask(self, at: HTTPProvider, collection: str) -> Plan[list[_Entry]]:
-        target = replace(self._base, base=encode_path(self._base.base, collection))
+        target = replace(self._base, base=encode_path(self._base.base, collection)) if collection else self._base
         headers = [("Depth", "1"), ("Content-Type", "application/xml; charset=utf-8")]
         request = at.request("list", "PROPFIND", collection, target=target, headers=headers, body=_ASKED,
                              collect_limit=_MOST_BYTES)  # fmt: skip

@@ -24,6 +24,8 @@ from .base import FilePart, Listing, Provider, PutPlan, mark_of
 from .headers import age_s, object_meta
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from cumulo._config import AzureSettings
     from cumulo._keys import Keys
     from cumulo._types import Attributes, ObjectMeta, PutResult
@@ -75,6 +77,12 @@ class AzureProvider:
         """Whose objects copies are made of."""
         self._key_headers = _customer_key("x-ms-encryption-", settings.encryption_key)
         self.checksum_algorithm = algorithm
+
+    def as_listed(self) -> Self:
+        """The same, for paths as a listing gives them: slashes at their ends belong to the keys."""
+        view = copy(self)
+        view._keys = self._keys.as_listed()
+        return view
 
     # -- headers
 

@@ -111,6 +111,8 @@ class Objects(Protocol):
 class Provider(Objects, Protocol):
     """One store's requests."""
 
+    def as_listed(self) -> Provider: ...
+
     conditional_uploads: bool
     """Whether an upload in parts may depend on a condition."""
     lists_from_offset: bool

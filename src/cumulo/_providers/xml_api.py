@@ -6,6 +6,7 @@ Paths are percent-encoded exactly once; header values are checked before they ge
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,6 +19,8 @@ from .base import Listing, PutPlan, mark_of
 from .headers import age_s, object_meta
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from cumulo._keys import Keys
     from cumulo._types import Attributes, ObjectMeta, PutResult
 
@@ -84,6 +87,12 @@ class XmlProvider:
                 plain = self.meta_prefix + plain
             headers.append((plain, value))
         return headers
+
+    def as_listed(self) -> Self:
+        """The same, for paths as a listing gives them: slashes at their ends belong to the keys."""
+        view = copy(self)
+        view._keys = self._keys.as_listed()
+        return view
 
     # -- making requests
 

@@ -62,8 +62,8 @@ class _PlanetaryComputer:
         """The provider for an asset of a STAC item or collection.
 
         Args:
-            asset: a `pystac.Asset`, or what a STAC document has for it. An `abfs://` link needs the asset's
-                `table:storage_options` or `xarray:storage_options`, which name the account.
+            asset: a `pystac.Asset` or its `__dict__`, or what a STAC document has for it. An `abfs://` link needs the
+                asset's `table:storage_options` or `xarray:storage_options`, which name the account.
             session: as for the class.
             subscription_key: as for the class.
             sas_url: as for the class.
@@ -203,8 +203,10 @@ def _abfs(url: str, netloc: str) -> tuple[str, str | None]:
 def _of_asset(asset: Any) -> tuple[str, str | None]:
     """Link and account of a STAC asset."""
     if isinstance(asset, Mapping):
-        fields = cast("Mapping[str, Any]", asset)
-        href: object = fields.get("href")
+        document = cast("Mapping[str, Any]", asset)
+        # Beside the link in a STAC document, under this name in the `__dict__` of a `pystac.Asset`.
+        fields: Mapping[str, Any] = document.get("extra_fields") or document
+        href: object = document.get("href")
     else:
         fields, href = cast("Mapping[str, Any]", asset.extra_fields), asset.href
     if not isinstance(href, str):

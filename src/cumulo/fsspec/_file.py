@@ -61,7 +61,7 @@ class BufferedFile(AbstractBufferedFile):
         self.kwargs = kwargs
         self._file: Any = None
         given = buffer_size or (block_size if isinstance(block_size, int) else None)
-        store, key = fs.store_and_key(path)
+        store, key = fs.store_and_file(path)
         if mode == "rb":
             self.blocksize = given or _READ_BUFFER_BYTES
             self._file = open_reader(store, key, buffer_size=self.blocksize, size=size)

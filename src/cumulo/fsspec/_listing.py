@@ -5,6 +5,7 @@ Names are taken apart in `_paths.py`. No listing is kept. Coroutines run on fssp
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -56,6 +57,13 @@ class Listing(AsyncFileSystem):
         """The store a path is in, and the object's path there. Raises `ValueError` where there is no bucket."""
         bucket, key = self._split_path(path)
         return self._store_of(bucket), key
+
+    def store_and_file(self, path: str) -> tuple[ObjectStoreMethods, str]:
+        """The same of what is opened. Raises `IsADirectoryError` for a bucket; a host's URL may be a file."""
+        store, key = self.store_and_key(path)
+        if not key and self.protocol not in ("http", "https"):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        return store, key
 
     def _store_of(self, bucket: str) -> ObjectStoreMethods:
         if not bucket and self.protocol not in ("file", "memory"):

@@ -385,7 +385,7 @@ class FsspecStore(Listing):
     async def open_async(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
         """A file whose methods are awaited: what `open_reader_async` and `open_writer_async` give."""
         refuse_versions(kwargs)
-        store, key = self.store_and_key(path)
+        store, key = self.store_and_file(path)
         size = kwargs.pop("block_size", None)
         options = {} if size is None else {"buffer_size": size}
         if mode == "rb":

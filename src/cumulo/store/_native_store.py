@@ -25,7 +25,7 @@ from ._base import ObjectStoreMethods
 if TYPE_CHECKING:
     import os
 
-    from cumulo._config import ClientSettings, RetrySettings
+    from cumulo._config import ClientConfig, ClientSettings, RetryConfig, RetrySettings
     from cumulo._native import Bytes
     from cumulo._operations.delete_prefix import DeletedPrefix
     from cumulo._operations.resume import Keep
@@ -253,7 +253,7 @@ class NativeStore(ObjectStoreMethods):
     def _plan_delete_prefix(self, pages: Any, most: int) -> Plan[DeletedPrefix]:
         from cumulo._operations.delete_prefix import Deletion
 
-        return Deletion(self._use().provider, most).run(pages)
+        return Deletion(self._use().provider.as_listed(), most).run(pages)
 
     @property
     def _raw_keys(self) -> bool:
@@ -355,17 +355,17 @@ class NativeStore(ObjectStoreMethods):
         return self._prefix_given
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Any:
         """The options given in Python, secrets included; not those from the environment."""
         return dict(self._explicit)
 
     @property
-    def client_options(self) -> dict[str, Any] | None:
+    def client_options(self) -> ClientConfig | None:
         """The client options given, if any."""
-        return dict(self._client_settings.explicit) or None
+        return cast("ClientConfig", dict(self._client_settings.explicit)) or None
 
     @property
-    def retry_config(self) -> Any:
+    def retry_config(self) -> RetryConfig | None:
         """The retry options given, if any."""
         return self._retry.as_config() if self._retry_given else None
 

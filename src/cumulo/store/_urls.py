@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cumulo._config import AzureConfig, ClientConfig, ConfigurationError, GCSConfig, RetryConfig, S3Config
     from cumulo._config.options import Table
 
-    from ._base import ObjectStoreMethods
+    from ._every import ObjectStore
 
 __all__ = ["Scheme", "from_url", "options_of", "parse_scheme"]
 
@@ -96,7 +96,7 @@ def from_url(
     retry_config: RetryConfig | None = None,
     credential_provider: Callable[[], Any] | None = None,
     **kwargs: Any,
-) -> ObjectStoreMethods:
+) -> ObjectStore:
     """The store that a URL names; the URL's path becomes its prefix.
 
     | URL | store |
@@ -131,7 +131,7 @@ def from_url(
     if kind == "http":
         return _http(url, config, credential_provider, options)
     store: Any = getattr(import_module("cumulo.store"), _CLASSES[kind])
-    made: ObjectStoreMethods = store.from_url(url, config=config, credential_provider=credential_provider, **options)
+    made: ObjectStore = store.from_url(url, config=config, credential_provider=credential_provider, **options)
     return made
 
 
@@ -150,7 +150,7 @@ def divided(url: str) -> tuple[Scheme, str, str]:
     return kind, url[:root], url[root:]
 
 
-def _local(url: str, credential_provider: object, kwargs: dict[str, Any]) -> ObjectStoreMethods:
+def _local(url: str, credential_provider: object, kwargs: dict[str, Any]) -> ObjectStore:
     from .local import LocalStore
 
     if credential_provider is not None:
@@ -158,7 +158,7 @@ def _local(url: str, credential_provider: object, kwargs: dict[str, Any]) -> Obj
     return LocalStore.from_url(url, **kwargs)
 
 
-def _memory(config: object, kwargs: dict[str, Any]) -> ObjectStoreMethods:
+def _memory(config: object, kwargs: dict[str, Any]) -> ObjectStore:
     from .memory import MemoryStore
 
     if config or kwargs:
@@ -166,7 +166,7 @@ def _memory(config: object, kwargs: dict[str, Any]) -> ObjectStoreMethods:
     return MemoryStore()
 
 
-def _http(url: str, config: object, credential_provider: object, options: dict[str, Any]) -> ObjectStoreMethods:
+def _http(url: str, config: object, credential_provider: object, options: dict[str, Any]) -> ObjectStore:
     from .http import HTTPStore
 
     known = {"client_options", "retry_config", "header_provider", "cookies"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cumulo._config import (
     AZURE_OPTIONS,
@@ -96,6 +96,11 @@ class AzureStore(SigningStore):
         self._plain_reads = self._settings.encryption_key is None
         if credential_provider is not None and not callable(credential_provider):
             raise TypeError("credential_provider must be callable")
+
+    @property
+    def config(self) -> AzureConfig:
+        """The options given in Python, secrets included; not those from the environment."""
+        return cast("AzureConfig", super().config)
 
     @classmethod
     def from_url(

@@ -98,6 +98,11 @@ class GCSStore(SigningStore):
         if credential_provider is not None and not callable(credential_provider):
             raise TypeError("credential_provider must be callable")
 
+    @property
+    def config(self) -> GCSConfig:
+        """The options given in Python, secrets included; not those from the environment."""
+        return cast("GCSConfig", super().config)
+
     @classmethod
     def from_url(
         cls,

@@ -218,7 +218,7 @@ class HTTPStore(NativeStore):
     ) -> Plan[PutResult]:
         """One request, whatever `use_multipart`, `chunk_size`, `max_concurrency` and `resume` are."""
         keep_of(resume, file, path)
-        self._keys.key(path)
+        self._keys.written_key(path)
         plan = put.checked(attributes, tags, mode)
         self._check_put(plan)
         put.check_numbers(chunk_size, max_concurrency)
@@ -226,7 +226,7 @@ class HTTPStore(NativeStore):
 
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
         for path in delete.paths_of(paths):
-            self._keys.key(path)
+            self._keys.written_key(path)
         return followed(self._web, lambda at: delete.delete(at, paths))
 
     def _plan_delete_prefix(self, pages: Any, most: int) -> Plan[DeletedPrefix]:
@@ -242,10 +242,12 @@ class HTTPStore(NativeStore):
         return None  # who knows how two URLs belong together?
 
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
+        for path in (from_, to):
+            self._keys.written_key(path)
         return web.transfer(self._web, "copy", "COPY", from_, to, overwrite=overwrite)
 
     def _plan_rename(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
-        if self._keys.key(from_) == self._keys.key(to):
+        if self._keys.written_key(from_) == self._keys.written_key(to):
             yield from self._plan_head(from_)
             if not overwrite:
                 raise AlreadyExistsError(f"rename {from_!r} in {self!r}: it is there already", path=to)

@@ -23,6 +23,7 @@ from ._base import ObjectStoreMethods
 from ._local_conditions import Checks, check_sizes, cut, failed
 
 if TYPE_CHECKING:
+    from cumulo._operations.delete_prefix import DeletedPrefix
     from cumulo._operations.list import Scope
     from cumulo._providers.base import PutPlan
     from cumulo._types import Attributes, GetOptions, ObjectMeta, PutResult
@@ -168,10 +169,21 @@ class MemoryStore(ObjectStoreMethods):
 
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
         yield from ()
-        keys = [self._keys.key(path) for path in delete.paths_of(paths)]
+        self._drop([self._keys.key(path) for path in delete.paths_of(paths)])
+
+    def _drop(self, keys: Sequence[str]) -> None:
         with _lock:
             for key in keys:
                 self._entries.pop(key, None)
+
+    def _plan_delete_prefix(self, pages: Any, most: int) -> Plan[DeletedPrefix]:
+        from cumulo._operations.delete_prefix import one_by_one
+
+        def delete_listed(paths: Sequence[str]) -> Plan[None]:
+            yield from ()
+            self._drop(paths)  # what a listing gives are keys
+
+        return one_by_one(pages, delete_listed)
 
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
         yield from ()

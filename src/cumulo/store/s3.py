@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cumulo._config import S3_OPTIONS, endpoint_of, resolve_client, resolve_retry, resolve_s3
 from cumulo._drivers.effects import Call, Plan
@@ -84,6 +84,11 @@ class S3Store(SigningStore):
         self._plain_reads = self._short_cut and not self._region_unknown
         if credential_provider is not None and not callable(credential_provider):
             raise TypeError("credential_provider must be callable")
+
+    @property
+    def config(self) -> S3Config:
+        """The options given in Python, secrets included; not those from the environment."""
+        return cast("S3Config", super().config)
 
     @classmethod
     def from_url(
