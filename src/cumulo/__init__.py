@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from . import futures as futures
     from . import runtime as runtime
     from . import store as store
+    from . import transfer as transfer
     from ._files import ReadableFile, WritableFile
     from ._files_async import AsyncReadableFile, AsyncWritableFile
     from ._functions import (
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from .store._every import SignCapableStore
     from .store._urls import parse_scheme
 
-# obstore's names. What goes beyond them is in `cumulo.futures`, `cumulo.runtime` and on the stores.
+# obstore's names. What goes beyond them is in `cumulo.futures`, `cumulo.runtime`, `cumulo.transfer` and on the stores.
 __all__ = [
     "HTTP_METHOD",
     "AsyncReadableFile",
@@ -145,6 +146,7 @@ _HOMES = {
     "parse_scheme": "cumulo.store._urls",
     "runtime": "cumulo.runtime",
     "store": "cumulo.store",
+    "transfer": "cumulo.transfer",
 }
 
 __getattr__, __dir__ = _attach(globals(), _HOMES)

@@ -42,8 +42,15 @@ class Keys:
         return self.prefix
 
     def written_key(self, path: str) -> str:
-        """The same of what is written, moved or deleted."""
-        return self.key(path)
+        """The key of what is written, moved or deleted: never what the prefix itself names.
+
+        Raises:
+            InvalidPathError: the path is empty, which is a mistake more often than that object's name.
+        """
+        key = self.key(path)
+        if not (path if self.raw else _trimmed(path)):
+            raise _empty(path)
+        return key
 
     def list_prefix(self, prefix: str | None, *, substring: bool = False) -> str:
         """What a listing's keys begin with: whole segments; with raw keys, or `substring`, anything."""
@@ -93,13 +100,6 @@ class URLKeys(Keys):
         key = _trimmed(path)
         if "." in key and not {".", ".."}.isdisjoint(key.split("/")):
             raise InvalidPathError(f"{path!r}: a path can't have segments '.' or '..' in a URL", path=path)
-        return key
-
-    def written_key(self, path: str) -> str:
-        """Never the URL itself: it may be a whole tree."""
-        key = self.key(path)
-        if not key:
-            raise _empty(path)
         return key
 
 

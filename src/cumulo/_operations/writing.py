@@ -96,7 +96,7 @@ class Writer:
     ) -> None:
         check_numbers(chunk_bytes, max_concurrency)
         checked(attributes, tags, mode, by_version=True)
-        store._check_path(path)
+        store._check_path(path, written=True)
         self.written = 0
         """Bytes, so far."""
         self.over = False

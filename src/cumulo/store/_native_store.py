@@ -211,6 +211,7 @@ class NativeStore(ObjectStoreMethods):
         max_concurrency: int,
         resume: bool | str | os.PathLike[str] = False,
     ) -> Plan[PutResult]:
+        self._keys.written_key(path)
         keep = None if resume is False else self._keep_of(resume, file, path)
         plan = put.checked(attributes, tags, mode, by_version=self._updates_by_version)
         self._check_put(plan)
@@ -227,13 +228,14 @@ class NativeStore(ObjectStoreMethods):
     @when_ready
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:
         for path in delete.paths_of(paths):
-            self._keys.key(path)
+            self._keys.written_key(path)
         return delete.delete(self._use().provider, paths)
 
     @when_ready
     def _plan_delete_version(self, path: str, version: str) -> Plan[None]:
         if not self._keeps_versions:
             raise self._no_versions()
+        self._keys.written_key(path)
         return delete.delete(self._use().provider, path, version)
 
     def _version_pages(self, scope: Scope) -> Any:
@@ -261,6 +263,7 @@ class NativeStore(ObjectStoreMethods):
 
     @when_ready
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
+        self._keys.written_key(to)
         provider = self._use().provider
         return self._copy_by_server(provider, provider, from_, to, overwrite)
 
@@ -287,15 +290,15 @@ class NativeStore(ObjectStoreMethods):
         """Which service is asked, and as whom, but for a credential provider."""
         raise NotImplementedError
 
-    def _check_path(self, path: str) -> None:
-        self._keys.key(path)
+    def _check_path(self, path: str, *, written: bool = False) -> None:
+        (self._keys.written_key if written else self._keys.key)(path)
 
     @when_ready
     def _plan_open(self, path: str, part_bytes: int, max_concurrency: int) -> Plan[passing.Opened]:
         return passing.open_object(self._use().provider, path, part_bytes, max_concurrency)
 
     def _plan_rename(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
-        if self._keys.key(from_) == self._keys.key(to):
+        if self._keys.written_key(from_) == self._keys.written_key(to):
             yield from self._plan_head(from_)  # a copy onto itself and a delete would lose it
             if not overwrite:
                 raise AlreadyExistsError(f"rename {from_!r} in {self!r}: it is there already", path=to)

@@ -162,8 +162,8 @@ class Plans:
         """What of another store's attributes objects here can have. A storage class is one provider's own."""
         return {name: value for name, value in attributes.items() if name.lower() != "storage-class"}
 
-    def _check_path(self, path: str) -> None:
-        """Raises `InvalidPathError` for what can't be an object's path here."""
+    def _check_path(self, path: str, *, written: bool = False) -> None:
+        """Raises `InvalidPathError` for what can't be the path of an object here, or of one that is `written`."""
         raise NotImplementedError
 
     def _pages(self, scope: Scope) -> Any:

@@ -298,7 +298,7 @@ class LocalStore(ObjectStoreMethods):
     def _kept(self, attributes: Attributes) -> Attributes:
         return {}
 
-    def _check_path(self, path: str) -> None:
+    def _check_path(self, path: str, *, written: bool = False) -> None:
         segments_of(path)
 
     # -- delete

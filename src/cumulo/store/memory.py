@@ -164,7 +164,7 @@ class MemoryStore(ObjectStoreMethods):
         self._entries[key] = _Entry(content, attributes, etag, datetime.now(timezone.utc))
         return etag
 
-    def _check_path(self, path: str) -> None:
+    def _check_path(self, path: str, *, written: bool = False) -> None:
         self._keys.key(path)
 
     def _plan_delete(self, paths: str | Sequence[str]) -> Plan[None]:

@@ -29,7 +29,7 @@ def plan(
     """Copy one object."""
     part_bytes, most = check_parts(part_size, _AT_ONCE if max_concurrency is None else max_concurrency)
     source._check_path(from_)
-    target._check_path(to)
+    target._check_path(to, written=True)
     for store in (source, target):
         waiting = store._unready()
         if waiting is not None:
