@@ -1,6 +1,7 @@
 # cython: language_level=3, initializedcheck=False, auto_pickle=False
 """The native core of cumulo. Private: use the names in `cumulo`."""
 
+cimport cython
 from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
                              PyObject_CheckBuffer, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize

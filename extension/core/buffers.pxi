@@ -179,16 +179,17 @@ def claim(size_t size, bint must):
     return result
 
 
+@cython.no_gc  # the collector would take the view's object away, and the export would never end
 cdef class Exported:
-    """A writable buffer's memory as plain bytes, whatever its items are, exported until this object is gone.
+    """A buffer's memory as plain bytes, whatever its items are, exported until this object is gone.
 
-    Raises `BufferError` for memory that is not writable or not contiguous.
+    Raises `BufferError` for memory that is not contiguous or, unless `writable` is False, not writable.
     """
 
     cdef Py_buffer view
 
-    def __cinit__(self, target):
-        PyObject_GetBuffer(target, &self.view, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
+    def __cinit__(self, target, *, bint writable=True):
+        PyObject_GetBuffer(target, &self.view, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS if writable else PyBUF_SIMPLE)
 
     def __dealloc__(self):
         PyBuffer_Release(&self.view)

@@ -23,8 +23,8 @@ cdef class Request:
     cdef public object waiter   # called with this request when there is news; or a future (see get_range.pxi)
     cdef cml_buffer *target     # a body of known size, not yet handed out
     cdef Py_ssize_t target_size
-    cdef Py_buffer source
-    cdef bint has_source, is_range, is_bulk
+    cdef Exported source        # the content that is sent
+    cdef bint is_range, is_bulk
     cdef readonly bint submitted
     cdef readonly bint ended    # and its end has been heard of
     cdef tuple seen             # the response, once read
@@ -66,8 +66,6 @@ cdef class Request:
             self.set_file(file[0], file[1], file[2])
 
     def __dealloc__(self):
-        if self.has_source:
-            PyBuffer_Release(&self.source)
         cml_buffer_release(self.target)
         if self.c != NULL:
             cml_request_release(self.c)
@@ -93,10 +91,9 @@ cdef class Request:
             self.keep = pieces = body
             taken = cml_request_set_body_memory(self.c, pieces.spans, <uint32_t>pieces.count)
         else:
-            PyObject_GetBuffer(body, &self.source, PyBUF_SIMPLE)
-            self.has_source = True
-            span.data = <const uint8_t *>self.source.buf
-            span.length = self.source.len
+            self.source = Exported(body, writable=False)
+            span.data = <const uint8_t *>self.source.view.buf
+            span.length = self.source.view.len
             taken = cml_request_set_body_memory(self.c, &span, 1)
         if not taken:
             raise MemoryError()
@@ -237,10 +234,8 @@ cdef class Request:
         self.let_go_of_source()
 
     cdef let_go_of_source(self):
-        if self.has_source:
-            self.has_source = False
-            PyBuffer_Release(&self.source)
-        elif isinstance(self.keep, Pieces):
+        self.source = None
+        if isinstance(self.keep, Pieces):
             self.keep = None
 
     cdef forked(self):

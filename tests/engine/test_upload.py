@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import socket
@@ -43,6 +44,17 @@ def test_from_memory(fault_server: FaultServer, client: native.Client, body: byt
     assert asked.header("content-length") == str(len(body))
     assert asked.body_sha256 == hashlib.sha256(body).hexdigest() or not body
     assert client.stats()["bytes_sent"] == len(body)
+
+
+def test_what_the_collector_finds_lets_go(client: native.Client) -> None:
+    """Of a request that was never sent, and of a target, that nobody has any more but themselves."""
+    content, target = bytearray(100), bytearray(100)
+    unsent = request(client, "PUT", body=memoryview(content))
+    unsent.context = [unsent, memoryview(native.Exported(memoryview(target)))]
+    del unsent
+    gc.collect()
+    content.append(1)
+    target.append(1)
 
 
 @pytest.mark.parametrize("size", [1, 1000, 5000, 100_000, len(LARGE) - 1])
