@@ -59,7 +59,7 @@ _BY_ENGINE: dict[str, tuple[type[e.BaseError], str]] = {
     "checksum": (e.ChecksumError, "the body does not match the checksum sent with it, twice in a row"),
     "credentials": (e.UnauthenticatedError, "no credentials"),
     "body_read": (e.GenericError, "the upload's source could not be read, or is shorter than when the upload began"),
-    "resources": (e.GenericError, "out of file descriptors or memory (see `ulimit -n`)"),
+    "resources": (e.ConnectionFailedError, "out of file descriptors or memory (see `ulimit -n`)"),
     "shutdown": (e.GenericError, "the interpreter is exiting"),
     "forked": (e.ForkedError, "the request belongs to the parent process, from before the fork"),
     "cancelled": (e.GenericError, "cancelled"),

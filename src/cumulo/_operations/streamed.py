@@ -1,7 +1,7 @@
 """Large bodies for their consumer: whole (see `parts.py`), or in order with parts under way ahead of the reader.
 
-A stream has as many parts under way as its concurrency says. What they bring takes its memory from the process's budget,
-but for the chunk that is read next: that always has its own, so the budget can't block anybody.
+A stream has as many parts under way as its concurrency says. What they bring takes its memory from the process's
+budget, but for the chunk that is read next: that always has its own, so the budget can't block anybody.
 """
 
 from __future__ import annotations
