@@ -339,9 +339,9 @@ struct cml_request {
     size_t error_len;
     uint64_t source_at; /* how far the upload's source was read */
     bool got_headers, reused_connection;
-    uint32_t attempts, failures, free_retries, auth_retries, checksum_retries, handshake_retries;
+    uint32_t attempts, failures, free_retries, auth_retries, checksum_retries, handshake_retries, wrong_answers;
     uint64_t signed_with; /* which publication of the credentials this attempt used */
-    uint64_t started_ns, first_sent_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
+    uint64_t started_ns, trying_since_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
     uint64_t probed_ns; /* when, and how much, the kernel had still to send of an upload or to hand out of a body */
     int in_kernel;
     int pending_error, pending_crt;

@@ -278,6 +278,19 @@ static bool s_name_may_resolve(const struct cml_request *request) {
            request->failures < DNS_RETRIES;
 }
 
+/* An attempt that has brought a good deal of the body is no failure in a row, however long it took. Stalls are counted
+ * all the same: each costs its whole time. */
+static void s_forgive(struct cml_request *request) {
+    if (request->received < request->attempt_base + CML_SPILL_BYTES || !cml_is_resumable(request)) {
+        return;
+    }
+    request->attempt_base = request->received; /* once: the next may not even find a connection */
+    request->trying_since_ns = request->progress_ns;
+    if (request->pending_error != CML_ERR_STALL_TIMEOUT) {
+        request->failures = 0;
+    }
+}
+
 /* Whether another attempt may help, and how long to wait before it. */
 bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     struct cml_client *client = request->client;
@@ -298,12 +311,10 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     if (error == CML_ERR_CHECKSUM) {
         return request->checksum_retries++ == 0;
     }
-    if (error == CML_ERR_WRONG_RANGE && request->current.status == 200 && request->failures > 0) {
-        return false; /* said twice: this server ignores Range */
-    }
-    if (error == CML_ERR_NO_LENGTH && request->failures > 0) {
+    if ((error == CML_ERR_WRONG_RANGE || error == CML_ERR_NO_LENGTH) && request->wrong_answers++ > 0) {
         return false; /* said twice: it is how this server answers */
     }
+    s_forgive(request);
     bool heals = error == CML_ERR_STATUS
                      ? cml_status_is_retryable(&request->current, request->error_body, request->error_len)
                      : cml_error_is_retryable(error);
@@ -312,8 +323,8 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     } else if (error == CML_ERR_TLS && request->pending_crt == AWS_IO_SOCKET_CLOSED) {
         heals = request->handshake_retries++ < HANDSHAKE_RETRIES;
     }
-    /* The wait for a first turn is no retry. */
-    uint64_t elapsed = cml_now_ns() - (request->first_sent_ns != 0 ? request->first_sent_ns : request->started_ns);
+    /* The wait for a first turn is no retry, nor is one for the consumer. */
+    uint64_t elapsed = cml_now_ns() - (request->trying_since_ns != 0 ? request->trying_since_ns : request->started_ns);
     int32_t retry_after = error == CML_ERR_STATUS ? request->current.retry_after_s : -1;
     *wait_ns = cml_backoff_ns(client, request->failures, retry_after);
     heals = heals && request->failures < client->max_retries && elapsed + *wait_ns <= client->retry_timeout_ns;

@@ -248,7 +248,7 @@ void cml_receive_pause(struct cml_request *request) {
 void cml_receive_open(struct cml_request *request) {
     if (request->state == CML_PAUSED) {
         cml_link_remove(&request->wait_link);
-        request->progress_ns = cml_now_ns();
+        request->progress_ns = request->trying_since_ns = cml_now_ns();
     }
     cml_request_enter(request, CML_OPEN, CML_BODY);
     s_credit_window(request);

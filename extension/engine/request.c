@@ -131,7 +131,7 @@ static void s_begin_attempt(struct cml_request *request) {
     request->progress_ns = request->probed_ns = cml_now_ns();
     request->in_kernel = -1;
     s_count_attempt(request);
-    request->first_sent_ns = request->first_sent_ns != 0 ? request->first_sent_ns : request->progress_ns;
+    request->trying_since_ns = request->trying_since_ns != 0 ? request->trying_since_ns : request->progress_ns;
     request->reused_connection = request->connection->served > 0;
     atomic_fetch_add_explicit(&request->client->attempts, 1, memory_order_relaxed);
 }
@@ -290,6 +290,7 @@ static void s_resume_if_room(struct cml_request *request) {
     bool has_room = request->room_posted > request->received;
     pthread_mutex_unlock(&request->lock);
     if (has_room) {
+        request->trying_since_ns = 0;
         s_prepare(request, CML_RESUME);
     }
 }

@@ -10,12 +10,16 @@
 
 #include <aws/checksums/checksums.h>
 #include <aws/common/clock.h>
+#include <aws/common/device_random.h>
 #include <aws/common/thread.h>
 #include <aws/http/http.h>
 #include <aws/io/channel.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Declared in a private header of aws-c-common; needed by a forked child (see cml_runtime_start). */
 void aws_thread_initialize_thread_management(void);
@@ -77,7 +81,22 @@ static void s_shard_init(struct cml_shard *shard, struct cml_runtime *runtime, u
     shard->sweep_at_ns = UINT64_MAX;
 }
 
+/* With its first random number aws-c-common opens a file, and ends the process if it can't: that is not to be when a
+ * retry takes its pause, but here, where it can be said. */
+static int s_open_random(void) {
+    int probe = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    if (probe < 0) {
+        return aws_translate_and_raise_io_error(errno);
+    }
+    close(probe);
+    uint64_t unused = 0;
+    return aws_device_random_u64(&unused);
+}
+
 static int s_runtime_fill(struct cml_runtime *runtime, const struct cml_runtime_options *options) {
+    if (s_open_random() != AWS_OP_SUCCESS) {
+        return AWS_OP_ERR;
+    }
     runtime->loops = cml_loops_new(runtime->alloc, (uint16_t)options->threads);
     if (runtime->loops == NULL) {
         return AWS_OP_ERR;

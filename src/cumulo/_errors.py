@@ -59,7 +59,7 @@ _BY_ENGINE: dict[str, tuple[type[e.BaseError], str]] = {
     "checksum": (e.ChecksumError, "the body does not match the checksum sent with it, twice in a row"),
     "credentials": (e.UnauthenticatedError, "no credentials"),
     "body_read": (e.GenericError, "the upload's source could not be read, or is shorter than when the upload began"),
-    "resources": (e.GenericError, "out of file descriptors or memory (see `ulimit -n`)"),
+    "resources": (e.ConnectionFailedError, "out of file descriptors or memory (see `ulimit -n`)"),
     "shutdown": (e.GenericError, "the interpreter is exiting"),
     "forked": (e.ForkedError, "the request belongs to the parent process, from before the fork"),
     "cancelled": (e.GenericError, "cancelled"),
@@ -72,6 +72,7 @@ _BY_STATUS: dict[int, type[e.BaseError]] = {
     401: e.UnauthenticatedError,
     403: e.PermissionDeniedError,
     404: e.NotFoundError,
+    408: e.RequestTimeoutError,
     410: e.NotFoundError,
     412: e.PreconditionError,
     416: e.RangeNotSatisfiableError,
@@ -100,6 +101,7 @@ _BY_CODE: dict[str, type[e.BaseError]] = {
     "NoSuchVersion": e.NotFoundError,
     "NotImplemented": e.NotSupportedError,
     "PreconditionFailed": e.PreconditionError,
+    "RequestTimeout": e.RequestTimeoutError,
     "RequestTimeTooSkewed": e.UnauthenticatedError,
     "ServiceUnavailable": e.ServerError,
     "SignatureDoesNotMatch": e.UnauthenticatedError,
@@ -136,6 +138,9 @@ _AZURE_HINTS: dict[str, str] = {
 }
 
 _HINTS: dict[str, str] = {
+    "AccessDenied": "the credentials may not do this, or there is no such object and they may not list",
+    "ExpiredToken": "get new credentials",
+    "InvalidToken": "check the session token and the endpoint",
     "NoSuchBucket": "check the bucket's name and the endpoint",
     "UserProjectMissing": "the bucket's requesters pay: give user_project, the project to bill",
     "RequestTimeTooSkewed": "set this machine's clock",
@@ -207,8 +212,10 @@ def of_request(request: Request) -> e.BaseError:
         message = f"no credentials: {reason}" if reason else message
     elif request.error == "changed":
         message = _which_etags(request)
+    elif request.error == "wrong_range":
+        message = f"{message}{_which_range(request)}"
     elif request.crt_error and request.error not in ("total_timeout", "stall_timeout"):
-        message = f"{message} ({request.crt_error})"
+        message = f"{message}{_plain_or_tls(request, context)} ({request.crt_error})"
     error = kind(_told(context, message, request.attempts), **_details(context, request))
     if request.error == "credentials":
         error.__cause__ = context.store._credentials_cause()
@@ -282,7 +289,9 @@ def _hint(code: str | None, context: Context) -> str | None:
 def _status_message(
     context: Context, status: int, code: str | None, text: str | None, headers: dict[str, str], body: bytes
 ) -> str:
-    if text is None and body and not headers.get("content-type", "").startswith("text/html"):
+    if text is None and headers.get("content-type", "").startswith("text/html"):
+        text = f"a web page, {xml_field(body, 'title') or 'without a title'!r}: is it of the store, or of a proxy?"
+    elif text is None and body:
         text = " ".join(body[:ERROR_TEXT_LENGTH].decode("utf-8", "replace").split())
     parts = [f"HTTP {status}"]
     if code:
@@ -322,6 +331,23 @@ def _host(context: Context) -> str:
     if context.target is not None:
         return f"{context.target.host}:{context.target.port}"
     return str(getattr(context.store, "_host", "the server"))
+
+
+def _plain_or_tls(request: Request, context: Context) -> str:
+    """What to look at where a connection is closed before anything is said on it."""
+    crt_error = str(request.crt_error)
+    if request.error == "tls" and crt_error.startswith("AWS_IO_SOCKET_CLOSED"):
+        return "; it closed the connection in place of a handshake: is it a port without TLS?"
+    place = context.target or getattr(context.store, "_endpoint", None)
+    if request.error == "reset" and getattr(place, "scheme", "https") == "http":
+        return "; if it is a port with TLS, its URL begins with https://"
+    return ""
+
+
+def _which_range(request: Request) -> str:
+    status, headers, _, _ = request.failure[0]
+    span = headers.get("content-range", "none")[:ERROR_TEXT_LENGTH]
+    return f" (HTTP {status}, Content-Range: {span}); does the server, or a proxy before it, know ranges?"
 
 
 def _which_etags(request: Request) -> str:

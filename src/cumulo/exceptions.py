@@ -104,11 +104,15 @@ class GenericError(BaseError):
 
 
 class RequestTimeoutError(GenericError, builtins.TimeoutError):
-    """No progress for `read_timeout`, no connection within `connect_timeout`, or the call's `timeout` is over."""
+    """No progress for `read_timeout`, no connection within `connect_timeout`, the call's `timeout` is over, or the
+    server has waited too long for the request (408, `RequestTimeout`).
+    """
 
 
 class ConnectionFailedError(GenericError, builtins.ConnectionError):
-    """The server can't be reached, isn't who it should be, or went away and stayed away."""
+    """The server can't be reached, isn't who it should be, or went away and stayed away; or this process may open no
+    more connections.
+    """
 
 
 class ServerError(GenericError):

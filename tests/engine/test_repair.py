@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -71,6 +72,52 @@ def test_again_and_again(fault_server: FaultServer, client: native.Client) -> No
     starts = [each.header("range") for each in fault_server.requests[1:]]
     assert starts == [f"bytes={60_000 * turn}-{len(DATA) - 1}" for turn in range(1, 9)]
     assert {each.header("if-match") for each in fault_server.requests[1:]} == {OBJECT.current_etag}
+
+
+def test_more_breaks_than_retries(fault_server: FaultServer, connect: Connect) -> None:
+    """What gets on is not given up: only breaks in a row count."""
+    fault_server.script(PATH, broken(70_000))
+    assert whole(connect(max_retries=1)) == DATA
+    assert len(fault_server.requests) == len(DATA) // 70_000 + 1
+
+
+def test_breaks_that_bring_next_to_nothing(fault_server: FaultServer, connect: Connect) -> None:
+    fault_server.script(PATH, broken(100))
+    error = error_of(lambda: whole(connect(max_retries=3)))
+    assert (error.error, error.attempts) == ("truncated", 4)
+
+
+def test_what_came_is_forgiven_for_once(fault_server: FaultServer, connect: Connect) -> None:
+    fault_server.script(PATH, [broken(100_000), broken(0)])
+    error = error_of(lambda: whole(connect(max_retries=3)))
+    assert (error.attempts, len(fault_server.requests)) == (4, 4)
+
+
+def test_no_connection_after_a_break(fault_server: FaultServer, connect: Connect) -> None:
+    client = connect(max_retries=3)
+
+    def last(request: Request) -> Response:
+        fault_server.greet("rst")
+        return broken(100_000)(request)
+
+    fault_server.script(PATH, last)
+    assert error_of(lambda: whole(client)).attempts == 4
+
+
+def test_a_break_after_a_time_longer_than_that_for_retries(fault_server: FaultServer, connect: Connect) -> None:
+    fault_server.script(PATH, [Faulty(OBJECT, Trickle(300_000), Cut(200_000)), OBJECT])
+    assert whole(connect(retry_timeout_ms=200)) == DATA
+
+
+def test_the_time_of_a_reader_is_none_of_retries(fault_server: FaultServer, connect: Connect) -> None:
+    client = connect(retry_timeout_ms=200)
+    long = Object(DATA * 20)
+    fault_server.script(PATH, [broken(300_000, step=long), Response.error(503), long])
+    stream = open_stream(client)
+    data = read_piece(stream, 50_000)
+    fault_server.wait_for(lambda: fault_server.connections.open == 0)
+    time.sleep(0.4)
+    assert data + b"".join(read_stream(stream, 50_000)) == long.data
 
 
 def test_it_gives_up_when_nothing_helps(fault_server: FaultServer, connect: Connect) -> None:

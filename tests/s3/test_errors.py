@@ -22,7 +22,7 @@ ROWS: list[tuple[int, str | None, type[e.BaseError], int]] = [
     (301, "PermanentRedirect", e.GenericError, 1),
     (307, "TemporaryRedirect", e.GenericError, 1),
     (400, "InvalidArgument", e.GenericError, 1),
-    (400, "RequestTimeout", e.GenericError, 4),
+    (400, "RequestTimeout", e.RequestTimeoutError, 4),
     (400, "ExpiredToken", e.UnauthenticatedError, 1),
     (400, "InvalidToken", e.UnauthenticatedError, 1),
     (400, "AuthorizationHeaderMalformed", e.GenericError, 1),
@@ -34,7 +34,8 @@ ROWS: list[tuple[int, str | None, type[e.BaseError], int]] = [
     (404, "NoSuchBucket", e.NotFoundError, 1),
     (404, "NoSuchVersion", e.NotFoundError, 1),
     (405, "MethodNotAllowed", e.GenericError, 1),
-    (408, "RequestTimeout", e.GenericError, 4),
+    (408, "RequestTimeout", e.RequestTimeoutError, 4),
+    (408, None, e.RequestTimeoutError, 4),
     (409, "BucketAlreadyExists", e.GenericError, 1),
     (409, "OperationAborted", e.GenericError, 4),
     (409, "ConditionalRequestConflict", e.GenericError, 4),
@@ -171,6 +172,40 @@ def test_a_long_page_makes_a_short_message(fault_server: FaultServer) -> None:
         assert 1000 < len(caught.value.body) <= 65536
         assert bytes(answer.body).startswith(caught.value.body[:1000])
         assert len(pickle.dumps(caught.value)) < 80_000
+
+
+def test_a_web_page_in_place_of_an_answer(fault_server: FaultServer, faulty: S3Store) -> None:
+    page = b"<html><head><title>Login &amp; terms</title></head><body>" + b"x" * 5000 + b"</body></html>"
+    fault_server.script(PATH, Response.of(page, status=403, content_type="text/html; charset=utf-8"))
+    with pytest.raises(e.PermissionDeniedError, match="HTTP 403: a web page, 'Login & terms': .*proxy") as caught:
+        faulty.get("key")
+    assert len(str(caught.value)) < 300
+
+
+def test_other_bytes_than_asked_for_are_named(fault_server: FaultServer, faulty: S3Store) -> None:
+    fault_server.script(PATH, Object(b"0123456789" * 10, ranges="shifted"))
+    with pytest.raises(e.GenericError, match=r"other bytes .*Content-Range: bytes 11-20/100\).*proxy") as caught:
+        faulty.get_range("key", start=10, end=20)
+    assert caught.value.attempts == 2, "said twice, it is how that server is"
+
+
+def test_plain_http_to_a_tls_port(fault_server: FaultServer) -> None:
+    store = fault_store(fault_server, endpoint=fault_server.tls_url().replace("https:", "http:"))
+    with pytest.raises(ConnectionError, match="TLS, its URL begins with https://"):
+        store.head("key")
+
+
+def test_tls_to_a_plain_port(fault_server: FaultServer) -> None:
+    store = fault_store(fault_server, endpoint=fault_server.url.replace("http:", "https:"))
+    with pytest.raises(ConnectionError, match="port without TLS"):
+        store.head("key")
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken"])
+def test_what_to_do_is_said(fault_server: FaultServer, faulty: S3Store, code: str) -> None:
+    fault_server.script(PATH, Response.error(403, code))
+    with pytest.raises(PermissionError, match=f"HTTP 403: {code}: a scripted error: .*credentials"):
+        faulty.get("key")
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])

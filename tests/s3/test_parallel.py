@@ -292,6 +292,39 @@ def test_a_stream_stays_within_the_budget(fault_server: FaultServer) -> None:
     assert cumulo.runtime.stats()["buffer_bytes"] <= before
 
 
+ORIGINS: dict[str, Callable[[bytes], Any]] = {
+    "honest": Object,
+    "ignores ranges": lambda data: Object(data, ranges="ignored"),
+    "ignores later ranges": lambda data: [Object(data), Object(data, ranges="ignored")],
+    "breaks off": lambda data: Faulty(Object(data), Cut(700_000)),
+    "breaks off early": lambda data: [Object(data), Faulty(Object(data), Cut(100_000)), Object(data)],
+}
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+@pytest.mark.parametrize("chunk", [64 * 1024, 300_000, 2 * MIB])
+def test_streams_read_halfway_stay_within_the_budget(fault_server: FaultServer, origin: str, chunk: int) -> None:
+    """Each has the chunk that is read next, not a part: and all end well, whichever goes on first."""
+    data, count = os.urandom(9 * MIB), 12
+    for number in range(count):
+        fault_server.script(f"/bucket/{number}", ORIGINS[origin](data))
+    store = fault_store(fault_server)
+    cumulo.runtime.configure(memory_bytes=4 * MIB)
+    try:
+        before, most = cumulo.runtime.stats()["buffer_bytes"], 0
+        streams = [store.get(f"{number}", part_size=4 * MIB).stream(chunk) for number in range(count)]
+        got = [[next(stream), next(stream)] for stream in streams]
+        most = cumulo.runtime.stats()["buffer_bytes"] - before
+        for stream, chunks in [*zip(streams, got, strict=True)][::-1]:
+            for each in stream:
+                chunks.append(each)
+                most = max(most, cumulo.runtime.stats()["buffer_bytes"] - before)
+    finally:
+        cumulo.runtime.configure(memory_bytes=1 << 30)
+    assert all(b"".join(chunks) == data for chunks in got)
+    assert most <= 4 * MIB + count * chunk
+
+
 WRONG = [("part_size", wrong) for wrong in (0, 1000, "8MiB", True)] + [("max_concurrency", 0), ("max_concurrency", 1.5)]
 
 

@@ -45,11 +45,12 @@ class RetryConfig(TypedDict, total=False):
     """How long to wait before each retry. Default: `BackoffConfig`'s own defaults."""
 
     max_retries: int
-    """How often one request is tried again. Default: 10. 0 never does."""
+    """How often in a row one request is tried again. Default: 10. 0 never does. A download that breaks off
+    after it got on by 64 KiB counts anew."""
 
     retry_timeout: timedelta | float | str
-    """How long after a request was first sent it may still be tried again. Default: 3 minutes. A try that has begun
-    goes on to its own end."""
+    """How long after a request was first sent, or last got on, it may still be tried again. Default: 3 minutes. A try
+    that has begun goes on to its own end, and the time a stream waits for its reader does not count."""
 
 
 @record(frozen=True)

@@ -1,7 +1,7 @@
 """Large bodies for their consumer: whole (see `parts.py`), or in order with parts under way ahead of the reader.
 
-A stream has as many parts under way as its concurrency says; each beyond the one that is read takes its memory from the
-process's budget. No part is waited for that can't come, so the budget can't block anybody.
+A stream has as many parts under way as its concurrency says. What they bring takes its memory from the process's
+budget, but for the chunk that is read next: that always has its own, so the budget can't block anybody.
 """
 
 from __future__ import annotations
@@ -134,29 +134,37 @@ class PartsStream:
         self._digest = self._source.digest
         whole = self._source.whole_digest
         self._whole = Digest(whole) if whole is not None else None
-        part = _Part(self._source.first, 0, length)
-        self._feed(part, self._chunks_for(length, must=True))
-        self._running.watch(part.request, pieces=part.pieces)
+        self._feed(_Part(self._source.first, 0, length))
+        self._running.watch(self._source.first, pieces=-(-length // self._chunk))
 
-    def _chunks_for(self, length: int, *, must: bool) -> list[_Filling] | None:
-        """The chunks that do not exist yet of the next `length` bytes; None where the budget has no room for them."""
-        fresh: list[_Filling] = []
-        at = self._chunks[-1].end if self._chunks else self._taken
-        while at < self._next + length:
+    def _chunks_for(self, length: int) -> bool:
+        """Make the chunks that do not exist yet of the next `length` bytes. False where the budget has no room for all:
+        but the one that is waited for is always made.
+        """
+        while (at := self._chunks[-1].end if self._chunks else self._taken) < self._next + length:
             end = min(at + self._chunk, self._source.size)
-            chunk = new_chunk(end - at, must)
+            chunk = new_chunk(end - at, not self._chunks)
             if chunk is None:
-                return None
-            fresh.append(_Filling(chunk, at, end))
-            at = end
-        return fresh
+                return False
+            self._chunks.append(_Filling(chunk, at, end))
+        return True
 
-    def _feed(self, part: _Part, fresh: list[_Filling] | None) -> None:
+    def _feed(self, part: _Part) -> None:
         """Give a new part its room in the chunks."""
-        self._chunks.extend(fresh or ())
         part.request.reserve_pieces(part.length // self._chunk + 2)
         self._parts.append(part)
+        self._feed_last()
+
+    def _feed_last(self) -> bool:
+        """Give the last part room in what chunks the budget allows; the server waits while it has none. Whether it has
+        all its room.
+        """
+        if not self._parts or self._next >= self._parts[-1].end:
+            return True
+        part = self._parts[-1]
+        self._chunks_for(part.end - self._next)
         self._feed_on(part, part.end)
+        return self._next == part.end
 
     def _feed_on(self, part: _Part, end: int) -> None:
         for filling in self._with_room():
@@ -181,16 +189,20 @@ class PartsStream:
         if self._alone:
             self._go_on_alone()
             return
+        if not self._feed_last():
+            return
         farthest = max(self._taken + self.most * self._part, self._taken + self._chunk)
         while self._next < min(self._source.size, farthest) and len(self._running.watched) < self.most:
             length = min(self._part, self._source.size - self._next)
-            # The chunk that is waited for gets all its parts; others get theirs as the budget allows.
+            # The chunk that is waited for gets all its parts; others start when the budget has room for all they bring.
             needed = not self._chunks or self._next < self._chunks[0].end
-            fresh = self._chunks_for(length, must=needed)
-            if fresh is None:
+            held = len(self._chunks)
+            if not self._chunks_for(length) and not needed:
+                while len(self._chunks) > held:
+                    self._chunks.pop()
                 return
             request = self._source.request(self._next, length, self._digest, "stream")
-            self._feed(_Part(request, self._next, length), fresh)
+            self._feed(_Part(request, self._next, length))
             self._running.watch(request)
             yield Start(request)
 
@@ -288,10 +300,9 @@ class PartsStream:
     def _go_on_alone(self) -> None:
         part, size = self._parts[0], self._source.size
         while self._next < size and part.pieces - part.request.claim_pieces() < 2:
-            fresh = self._chunks_for(1, must=True)
-            self._chunks.extend(fresh or ())
-            last = self._chunks[-1] if fresh else next(f for f in self._chunks if f.end > self._next)
-            self._feed_on(part, last.end)
+            if not self._chunks_for(1):
+                return
+            self._feed_on(part, next(f for f in self._chunks if f.end > self._next).end)
 
     def _end(self) -> Plan[None]:
         first = self._source.first
