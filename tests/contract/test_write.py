@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cumulo.exceptions import AlreadyExistsError, InvalidPathError, NotSupportedError, PreconditionError
+from cumulo.store import HTTPStore
 
 MIB = 1024 * 1024
 LARGE = bytes(range(256)) * (4096 * 12)  # 12 MiB: three parts of 5 MiB
@@ -186,8 +187,13 @@ def test_attributes_can_not_inject(store: Any, bad: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("path", ["", "/"])
 def test_an_empty_path_is_refused(store: Any, path: str) -> None:
-    for attempt in (lambda: store.put(path, b""), lambda: store.get(path), lambda: store.delete(path),
-                    lambda: store.delete([path]), lambda: store.head(path), lambda: store.copy(path, "x")):  # fmt: skip
+    attempts: list[Callable[[], object]] = [
+        lambda: store.put(path, b""), lambda: store.delete(path), lambda: store.delete([path]),
+        lambda: store.copy("x", path), lambda: store.rename(path, "x"), lambda: store.rename("x", path),
+    ]  # fmt: skip
+    if not isinstance(store, HTTPStore):  # there it is what the URL names
+        attempts += [lambda: store.get(path), lambda: store.head(path), lambda: store.copy(path, "x")]
+    for attempt in attempts:
         with pytest.raises(InvalidPathError):
             attempt()
 
