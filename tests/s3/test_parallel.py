@@ -7,6 +7,7 @@ import gc
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -290,6 +291,30 @@ def test_a_stream_stays_within_the_budget(fault_server: FaultServer) -> None:
         cumulo.runtime.configure(memory_bytes=1 << 30)
     gc.collect()
     assert cumulo.runtime.stats()["buffer_bytes"] <= before
+
+
+def test_a_stream_that_goes_from_thread_to_thread_and_back(fault_server: FaultServer) -> None:
+    """A part that another thread has started, which did not wait for it, is heard of by the one that does."""
+    obj, stalls = Object(DATA), {0: Stall(500_000), 2 * PART: Stall()}
+    fault_server.script(
+        PATH, lambda request: obj(request).having(*[stalls[at] for at in stalls if at == _start(request)])
+    )
+    stream = fault_store(fault_server).get("key", part_size=PART, max_concurrency=2).stream(PART)
+
+    def next_on(thread: ThreadPoolExecutor) -> bytes:
+        """Let it wait for a part that its server keeps back until then."""
+        chunk = thread.submit(next, stream)
+        fault_server.wait_for(lambda: fault_server.stalled == 1)
+        time.sleep(0.2)
+        fault_server.release()
+        return chunk.result(30)
+
+    with ThreadPoolExecutor(1) as here, ThreadPoolExecutor(1) as there:
+        got = [next_on(here)]
+        fault_server.wait_for(lambda: fault_server.requests[1].answered)
+        time.sleep(0.2)
+        got += [there.submit(next, stream).result(30), next_on(here)]
+    assert b"".join(got) == DATA[: 3 * PART]
 
 
 ORIGINS: dict[str, Callable[[bytes], Any]] = {

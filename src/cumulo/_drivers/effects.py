@@ -114,16 +114,18 @@ class News(Mailbox):
         super().__init__()
         self.watched: dict[Request, int] = {}
         """Those that are not done, and how many filled pieces are enough for that (0: only its end is)."""
+        self._fresh: dict[Request, None] = {}
+        """Those of them that have been watched since the last `come_to`: perhaps started by another driver since."""
 
     def watch(self, request: Request, *, pieces: int = 0) -> None:
-        """From now on its news come here. To be started after that, unless nothing has been received here yet: what is
-        under way by then comes to the driver's queue with the first `Receive`.
-        """
+        """From now on its news come here: to the queue of the driver with the next `Receive`, whoever starts it."""
         self.watched[request] = pieces
+        self._fresh[request] = None
         request.waiter = self.put
 
     def forget(self, request: Request) -> None:
         """Its news are not wanted any more."""
+        self._fresh.pop(request, None)
         if self.watched.pop(request, None) is not None:
             request.waiter = None
 
@@ -135,10 +137,9 @@ class News(Mailbox):
         self.queue = self.wake = None
 
     def come_to(self, queue: Queue) -> None:
-        if self.queue is queue:
-            return
-        self.queue = queue
-        for request in self.watched:
+        moving = self._fresh if self.queue is queue else self.watched
+        self.queue, self._fresh = queue, {}
+        for request in moving:
             moved = request.retarget(queue)
             request.waiter = self.put  # which it has lost where the queue before has no reader any more
             if moved or request.ended or self.watched[request]:  # else what it has to say still comes here
