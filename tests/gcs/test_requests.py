@@ -64,7 +64,7 @@ def test_an_upload_that_fails_is_aborted(store: GCSStore, server: GCSServer) -> 
     with pytest.raises(RuntimeError, match="no more"):
         store.put("key", pieces(), chunk_size=5 * MIB)
     assert bucket_of(server, store).uploads == {}
-    assert methods(server)[-1] == "DELETE"
+    assert methods(server).count("DELETE") == 1  # the server may come to a part that was given up only after it
 
 
 def test_gzip_is_not_decompressed_on_the_way(store: GCSStore, server: GCSServer) -> None:
