@@ -36,7 +36,8 @@ def ctrl_c_when(
 
     def watch() -> None:
         while not over.wait(LOOK_EVERY_S):
-            if condition():
+            # Twice: a server may only now come to what was given up before, for a moment.
+            if condition() and not over.wait(LOOK_EVERY_S) and condition():
                 press(threading.Event())
                 if again_after_s is not None and not over.wait(again_after_s):
                     os.kill(os.getpid(), signal.SIGINT)

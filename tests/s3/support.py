@@ -31,6 +31,11 @@ def fault_store(server: FaultServer, *, client_options: dict[str, Any] | None = 
     return S3Store(client_options={"allow_http": True, **(client_options or {})}, **given)
 
 
+def of_aws_c_s3(server: FaultServer) -> list[Request]:
+    """What aws-c-s3 has asked for, and not cumulo's engine."""
+    return [request for request in server.requests if "CRTS3" in (request.header("user-agent") or "")]
+
+
 def server_store(
     server: S3Server, *, bucket: str | None = None, client_options: dict[str, Any] | None = None, **options: Any
 ) -> S3Store:

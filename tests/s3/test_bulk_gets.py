@@ -32,7 +32,7 @@ from tests.faults.checksums import checksum_header
 from tests.servers import S3Server
 
 from .bulk import bulk_of, fetch, in_background, run
-from .support import MIB, NO_RETRY, PATH, fault_store, server_store
+from .support import MIB, NO_RETRY, PATH, fault_store, of_aws_c_s3, server_store
 
 DATA = os.urandom(12 * MIB + 321)
 WAYS = ("sync", "asyncio", "futures")
@@ -175,7 +175,7 @@ def test_through_the_store(fault_server: FaultServer, crt: S3Store, how: str) ->
         got = asyncio.run(main())
     assert got == DATA
     assert target == DATA
-    assert any("CRTS3" in (each.header("user-agent") or "") for each in fault_server.requests)
+    assert of_aws_c_s3(fault_server)
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, MIB, 5 * MIB])

@@ -11,7 +11,7 @@ import pytest
 from tests.faults import FaultServer, Object, Upload
 from tests.faults.tunnel import tunnel
 
-from .support import MIB, fault_store
+from .support import MIB, fault_store, of_aws_c_s3
 
 
 @pytest.mark.parametrize("bulk_client", ["crt", "engine"])
@@ -34,7 +34,7 @@ def test_large_transfers_by_a_proxy(fault_server: FaultServer, tmp_path: Path, b
         assert request.target.startswith("http://origin.example:8080/bucket/key")
         assert request.header("host") == "origin.example:8080"
         assert request.header("proxy-authorization") == "Basic dXNlcjpwYTpzcw=="
-    own = sum("CRTS3" in (request.header("user-agent") or "") for request in fault_server.requests)
+    own = len(of_aws_c_s3(fault_server))
     assert (own > 0) == (bulk_client == "crt")
 
 

@@ -25,7 +25,7 @@ from tests.ctrl_c import ctrl_c_when
 from tests.faults import Cut, FaultServer, Faulty, Flip, Object, Request, Response, Stall, Trickle
 from tests.servers import S3Server
 
-from .support import MIB, PATH, fault_store, server_store
+from .support import MIB, PATH, fault_store, of_aws_c_s3, server_store
 
 DATA = os.urandom(6 * MIB + 12_345)
 PARTS = 7
@@ -54,10 +54,6 @@ def either(fault_server: FaultServer, client: str) -> S3Store:
     return fault_store(fault_server, bulk_client=client)
 
 
-def _of_aws_c_s3(server: FaultServer) -> list[Request]:
-    return [request for request in server.requests if "CRTS3" in (request.header("user-agent") or "")]
-
-
 # -- what goes over the wire
 
 
@@ -71,7 +67,7 @@ def test_parts_and_their_checksum(
     if client == "engine":  # the first request is for all of it, and brings the first part
         assert len(_ranges(fault_server)) == PARTS
     else:
-        assert len(_of_aws_c_s3(fault_server)) == PARTS
+        assert len(of_aws_c_s3(fault_server)) == PARTS
 
 
 def _three_ways(store: S3Store, file: Path, how: str) -> Any:
@@ -93,7 +89,7 @@ def test_three_ways(fault_server: FaultServer, either: S3Store, client: str, tmp
     assert _three_ways(either, file, how)["size"] == len(DATA)
     assert file.read_bytes() == DATA
     assert os.listdir(tmp_path) == ["file"]
-    assert bool(_of_aws_c_s3(fault_server)) == (client == "crt")
+    assert bool(of_aws_c_s3(fault_server)) == (client == "crt")
 
 
 @pytest.mark.parametrize("span", [(MIB // 2, 5 * MIB + 7), (0, 3 * MIB), (4 * MIB, len(DATA))])
@@ -158,7 +154,7 @@ def test_what_may_be_resumed_is_the_engines(fault_server: FaultServer, tmp_path:
     store = fault_store(fault_server, bulk_client="crt")
     store.download("key", tmp_path / "file", part_size=MIB, resume=True)
     assert (tmp_path / "file").read_bytes() == DATA
-    assert not _of_aws_c_s3(fault_server)
+    assert not of_aws_c_s3(fault_server)
 
 
 @pytest.mark.parametrize("changes", [{"ranges": "ignored"}, {"etag": 'W/"weak"'}, {"etag": ""}])

@@ -15,6 +15,7 @@ from cumulo.exceptions import ChecksumError, ObjectChangedError, Unauthenticated
 from cumulo.store import S3Store
 from tests.faults import FaultServer, Faulty, Flip, Object, Request, Response
 from tests.faults.checksums import checksum_header
+from tests.s3.support import of_aws_c_s3
 
 from .directory_bucket import BASE, BUCKET, DirectoryBucket, session, signed_by
 
@@ -50,16 +51,12 @@ def store(fault_server: FaultServer, client: str) -> S3Store:
     return _store(fault_server, bulk_client=client)
 
 
-def _of_aws_c_s3(server: FaultServer) -> list[Request]:
-    return [request for request in server.requests if "CRTS3" in (request.header("user-agent") or "")]
-
-
 def _keys_used(server: FaultServer) -> list[str | None]:
     return [signed_by(request) for request in server.requests]
 
 
 def _assert_carried_by(server: FaultServer, client: str) -> None:
-    assert bool(_of_aws_c_s3(server)) == (client == "crt")
+    assert bool(of_aws_c_s3(server)) == (client == "crt")
 
 
 # -- sessions
