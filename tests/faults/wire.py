@@ -59,9 +59,11 @@ class Director(Protocol):
 class _WatchedProtocol(asyncio.StreamReaderProtocol):
     """Tells the conversation the moment the peer leaves, even while nobody reads."""
 
-    def __init__(self, reader: asyncio.StreamReader, left: Callable[[bool], None]) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, left: Callable[[bool], None], closed: asyncio.Future[None]
+    ) -> None:
         super().__init__(reader)
-        self._left = left
+        self._left, self._closed_now = left, closed
 
     def eof_received(self) -> bool | None:
         self._left(False)
@@ -69,6 +71,7 @@ class _WatchedProtocol(asyncio.StreamReaderProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._left(isinstance(exc, ConnectionResetError))
+        self._closed_now.set_result(None)
         super().connection_lost(exc)
 
 
@@ -79,6 +82,7 @@ class Conversation:
         self.record, self.sock = record, sock
         self._director = director
         self._gone = asyncio.get_running_loop().create_future()
+        self._closed = asyncio.get_running_loop().create_future()
         self._opening: asyncio.Task[object] | None = None
         self._unread = False
         self._reader: asyncio.StreamReader
@@ -93,7 +97,7 @@ class Conversation:
         except (EndedError, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.TimeoutError):
             pass
         finally:
-            self._close()
+            await self._close()
 
     async def watch_only(self) -> None:
         """Accept and read nothing until the peer leaves."""
@@ -132,7 +136,7 @@ class Conversation:
         self._opening = asyncio.current_task()
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(HEAD_LIMIT, loop)
-        protocol = _WatchedProtocol(reader, self.left)
+        protocol = _WatchedProtocol(reader, self.left, self._closed)
         try:
             transport, _ = await loop.connect_accepted_socket(
                 lambda: protocol,
@@ -149,12 +153,15 @@ class Conversation:
         self._writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         return True
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         self.record.end("server", time.monotonic())
-        if self._transport is not None:
-            self._transport.close()
-        else:
+        if self._transport is None:
             self.sock.close()
+            return
+        self._transport.close()
+        # Over TLS asyncio never closes one whose peer left while reading was paused.
+        await asyncio.wait([self._closed], timeout=LINGER_S)
+        self._transport.abort()
 
     async def _serve(self, *, plain: bool) -> None:
         first = await self._reader.readexactly(1)
