@@ -14,6 +14,7 @@ from cumulo._config import (
     resolve_client,
     resolve_retry,
 )
+from cumulo._flags import flag
 from cumulo._keys import Keys
 from cumulo._native import encode_path
 from cumulo._operations import sign
@@ -90,7 +91,7 @@ class AzureStore(SigningStore):
         self._retry_given = retry_config is not None
         self._provider_given = credential_provider
         self._prefix_given = prefix
-        self._keys = Keys.of(prefix, raw=bool(raw_keys))
+        self._keys = Keys.of(prefix, raw=flag("raw_keys", raw_keys))
         self._endpoint = azure_endpoint_of(self._settings, self._client_settings)
         self._host = f"{self._endpoint.host}:{self._endpoint.port}"
         self._plain_reads = self._settings.encryption_key is None

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from cumulo import _native
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Call, Plan
+from cumulo._flags import flag
 from cumulo._native import Bytes
 from cumulo._operations import delete, passing, put, sources
 from cumulo._operations.parts import check_parts
@@ -106,10 +107,10 @@ class LocalStore(ObjectStoreMethods):
     ) -> None:
         self._prefix_given = None if prefix is None else Path(prefix)
         self._path = os.path.realpath("/" if prefix is None else prefix)
-        self._automatic_cleanup = bool(automatic_cleanup)
-        self._mkdir = bool(mkdir)
-        self._follow_symlinks = bool(follow_symlinks)
-        self._fsync = bool(fsync)
+        self._automatic_cleanup = flag("automatic_cleanup", automatic_cleanup)
+        self._mkdir = flag("mkdir", mkdir)
+        self._follow_symlinks = flag("follow_symlinks", follow_symlinks)
+        self._fsync = flag("fsync", fsync)
         self._root = Root(self._path, follow_symlinks=self._follow_symlinks, make=self._mkdir)
         self._check_root()
 
@@ -399,7 +400,7 @@ class LocalStore(ObjectStoreMethods):
         if offset is not None and not isinstance(offset, str):
             raise TypeError(f"a path must be a str, not {type(offset).__name__}")
         start = offset.removeprefix("/") if offset is not None else None
-        folder, name = scope.prefix or "", ""
+        folder, name = "" if scope.prefix is None else scope.prefix, ""
         if scope.substring and isinstance(folder, str):
             folder, _, name = folder.removeprefix("/").rpartition("/")
         walk = Walk(self._root, segments_of(folder, empty=True), start, beginning=name)

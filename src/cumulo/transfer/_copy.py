@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cumulo._drivers.effects import Plan
+from cumulo._flags import flag
 from cumulo._operations.parts import check_parts
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def plan(
 ) -> Plan[None]:
     """Copy one object."""
     part_bytes, most = check_parts(part_size, _AT_ONCE if max_concurrency is None else max_concurrency)
+    flag("overwrite", overwrite)
     source._check_path(from_)
     target._check_path(to, written=True)
     for store in (source, target):
