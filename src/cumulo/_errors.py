@@ -69,6 +69,13 @@ _BY_ENGINE: dict[str, tuple[type[e.BaseError], str]] = {
     "internal": (e.GenericError, "internal error"),
 }
 
+_SEE_PROXY = "check proxy_url, or HTTPS_PROXY and its like in the environment"
+_OF_PROXY: dict[str, str] = {
+    "connect": "cannot connect to the proxy {proxy} on the way to {host}; " + _SEE_PROXY,
+    "dns": "the host name of the proxy {proxy} does not resolve; " + _SEE_PROXY,
+    "connect_timeout": "no connection to {host} by the proxy {proxy} within connect_timeout",
+}
+
 _BY_STATUS: dict[int, type[e.BaseError]] = {
     301: e.GenericError,
     304: e.NotModifiedError,
@@ -246,8 +253,11 @@ def of_request(request: Request) -> e.BaseError:
     if request.error == "file":
         name = str(getattr(request.file, "name", request.file))
         return of_file(context, request.os_error, name, request.attempts)
-    kind, text = _BY_ENGINE[request.error or "internal"]
-    message = text.format(host=_host(context), named_by=_NAMED_BY[_speaks(context)])
+    kind_of_error = request.error or "internal"
+    kind, text = _BY_ENGINE[kind_of_error]
+    message = _by_proxy(kind_of_error, context) or text.format(
+        host=_host(context), named_by=_NAMED_BY[_speaks(context)]
+    )
     if request.error == "credentials":
         reason = context.store._credentials_failure()
         message = f"no credentials: {reason}" if reason else message
@@ -403,6 +413,19 @@ def _plain_or_tls(request: Request, context: Context) -> str:
     if request.error == "reset" and getattr(place, "scheme", "https") == "http":
         return "; if it is a port with TLS, its URL begins with https://"
     return ""
+
+
+def _by_proxy(error: str, context: Context) -> str | None:
+    """What to look at where it is a proxy that is connected to, and can't be."""
+    text = _OF_PROXY.get(error)
+    place = context.target or getattr(context.store, "_endpoint", None)
+    settings = getattr(context.store, "_client_settings", None)
+    if text is None or place is None or settings is None:
+        return None
+    from ._config import proxy_for
+
+    proxy = proxy_for(place.scheme, place.host, place.port, settings)
+    return text.format(proxy=f"{proxy.host}:{proxy.port}", host=_host(context)) if proxy is not None else None
 
 
 def _which_range(request: Request) -> str:

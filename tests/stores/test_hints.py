@@ -97,3 +97,27 @@ def test_of_a_host_that_there_is_not(make: Any, hint: str) -> None:
     message = told(make({"client_options": {"allow_http": True}, "retry_config": {"max_retries": 0}}))
     assert f"{UNKNOWN}:80 does not resolve; check " in message
     assert hint in message
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+@pytest.mark.parametrize(
+    ("proxy", "hint"),
+    [
+        (f"{UNKNOWN}:3128", f"the host name of the proxy {UNKNOWN}:3128 does not resolve; check proxy_url"),
+        ("127.0.0.1:1", "cannot connect to the proxy 127.0.0.1:1 on the way to example.com:443; check proxy_url"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_of_a_proxy(monkeypatch: pytest.MonkeyPatch, how: str, proxy: str, hint: str, kind: str) -> None:
+    """It is the proxy that is connected to, and not the host that is asked."""
+    url = f"http://user:s3cr3t@{proxy}"
+    options: dict[str, Any] = {"client_options": {"proxy_url": url}} if how == "option" else {}
+    if how == "environment":
+        monkeypatch.setenv("HTTPS_PROXY", url)
+    options["retry_config"] = {"max_retries": 0}
+    store: Any = HTTPStore("https://example.com", **options)
+    if kind == "s3":
+        store = S3Store("bucket", endpoint="https://example.com", skip_signature=True, **options)
+    message = told(store)
+    assert hint in message
+    assert "s3cr3t" not in message

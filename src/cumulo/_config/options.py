@@ -7,7 +7,7 @@ prefix. A value given twice is an error, even the same value twice: one of the t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from cumulo._records import record
 from cumulo.exceptions import UnknownConfigurationKeyError
@@ -15,7 +15,7 @@ from cumulo.exceptions import UnknownConfigurationKeyError
 from .errors import ConfigurationError
 from .values import Parser
 
-__all__ = ["Option", "Table"]
+__all__ = ["Option", "Table", "given_as"]
 
 
 @record(frozen=True)
@@ -33,6 +33,15 @@ class Option:
     parse: Parser
     aliases: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
+
+
+def given_as(what: str, value: object) -> Mapping[str, Any]:
+    """Options as a caller gives them; none for None. Raises `TypeError` for what is no dict."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{what} must be a dict, not {type(value).__name__}")
+    return cast("Mapping[str, Any]", value)
 
 
 class Table:
@@ -73,7 +82,7 @@ class Table:
         """Values given by the user, typed, by canonical name. None stands for "not given"."""
         found: dict[str, Any] = {}
         for source in sources:
-            for key, value in (source or {}).items():
+            for key, value in given_as(f"{self.kind} options", source).items():
                 option = self._require(key)
                 if value is None:
                     continue

@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from cumulo._config.options import given_as
+
 if TYPE_CHECKING:
     from cumulo._config import AzureConfig, ClientConfig, ConfigurationError, GCSConfig, RetryConfig, S3Config
     from cumulo._config.options import Table
@@ -191,7 +193,8 @@ def options_of(
         ValueError: not a URL of this kind of store, or a keyword says what the URL does.
     """
     place = _place_of(kind, _split(url))
-    said = {table.name_of(name) for name, value in (config or {}).items() if value is not None}
+    config = given_as("config", config)
+    said = {table.name_of(name) for name, value in config.items() if value is not None}
     for name, value in kwargs.items():
         option = table.name_of(name)
         if option in place.options and option not in said and value is not None:
@@ -202,7 +205,7 @@ def options_of(
     if prefix is None:
         prefix = unquote(place.path) if kwargs.get("raw_keys") else _prefix(place.path)
     rest = {name: value for name, value in place.options.items() if name not in said}
-    return {"prefix": prefix or None, "config": {**(config or {}), **rest}, **kwargs}
+    return {"prefix": prefix or None, "config": {**config, **rest}, **kwargs}
 
 
 # -- the kinds of store

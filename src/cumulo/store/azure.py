@@ -14,6 +14,7 @@ from cumulo._config import (
     resolve_client,
     resolve_retry,
 )
+from cumulo._config.options import given_as
 from cumulo._flags import flag
 from cumulo._keys import Keys
 from cumulo._native import encode_path
@@ -85,7 +86,7 @@ class AzureStore(SigningStore):
         self._settings = resolve_azure(container_name, config, kwargs)
         self._explicit = self._settings.explicit
         self._client_settings = resolve_client(
-            {**self._settings.client_options, **(client_options or {})}, env_prefix="AZURE_"
+            {**self._settings.client_options, **given_as("client_options", client_options)}, env_prefix="AZURE_"
         )
         self._retry = resolve_retry(retry_config)
         self._retry_given = retry_config is not None

@@ -14,6 +14,7 @@ from cumulo._config import (
     resolve_retry,
     service_account_of,
 )
+from cumulo._config.options import given_as
 from cumulo._drivers.effects import Call, Plan
 from cumulo._flags import flag
 from cumulo._keys import Keys
@@ -87,7 +88,7 @@ class GCSStore(SigningStore):
         prefix = prefix_with(credential_provider, prefix)
         self._settings = resolve_gcs(bucket, config, kwargs)
         self._explicit = self._settings.explicit
-        options = {**self._settings.client_options, **(client_options or {})}
+        options = {**self._settings.client_options, **given_as("client_options", client_options)}
         self._client_settings = resolve_client(options, env_prefix="GOOGLE_")
         self._retry = resolve_retry(retry_config)
         self._retry_given = retry_config is not None
