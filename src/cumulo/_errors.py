@@ -352,8 +352,9 @@ def _is_silent(context: Context, status: int, code: str | None) -> bool:
 def _status_message(
     context: Context, status: int, code: str | None, text: str | None, headers: dict[str, str], body: bytes
 ) -> str:
-    if text is None and headers.get("content-type", "").startswith("text/html"):
-        text = f"a web page, {xml_field(body, 'title') or 'without a title'!r}: is it of the store, or of a proxy?"
+    if text is None and body and headers.get("content-type", "").startswith("text/html"):
+        title = xml_field(body, "title")
+        text = f"a web page {repr(title) if title else 'without a title'}: is it of the store, or of a proxy?"
     elif text is None and body:
         text = " ".join(body[:ERROR_TEXT_LENGTH].decode("utf-8", "replace").split())
     parts = [f"HTTP {status}"]

@@ -177,9 +177,17 @@ def test_a_long_page_makes_a_short_message(fault_server: FaultServer) -> None:
 def test_a_web_page_in_place_of_an_answer(fault_server: FaultServer, faulty: S3Store) -> None:
     page = b"<html><head><title>Login &amp; terms</title></head><body>" + b"x" * 5000 + b"</body></html>"
     fault_server.script(PATH, Response.of(page, status=403, content_type="text/html; charset=utf-8"))
-    with pytest.raises(e.PermissionDeniedError, match="HTTP 403: a web page, 'Login & terms': .*proxy") as caught:
+    with pytest.raises(e.PermissionDeniedError, match="HTTP 403: a web page 'Login & terms': .*proxy") as caught:
         faulty.get("key")
     assert len(str(caught.value)) < 300
+
+
+def test_no_web_page_where_none_came(fault_server: FaultServer, faulty: S3Store) -> None:
+    """Servers give the answer to a HEAD the type of a page that it has not."""
+    fault_server.script(PATH, Response(404, b"", (("Content-Type", "text/html; charset=utf-8"),)))
+    for verb in ("head", "get"):
+        with pytest.raises(e.NotFoundError, match=r"HTTP 404$"):
+            getattr(faulty, verb)("key")
 
 
 def test_other_bytes_than_asked_for_are_named(fault_server: FaultServer, faulty: S3Store) -> None:
