@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cumulo
 from cumulo import transfer
 from cumulo.exceptions import NotSupportedError
 from cumulo.store import AzureStore, GCSStore, HTTPStore, LocalStore, MemoryStore, S3Store
@@ -168,3 +169,39 @@ def test_a_signature_until_a_date_that_there_is_not() -> None:
     store = AzureStore("container", account_name="account", account_key=azure.KEY)
     with pytest.raises(ValueError, match="beyond the year 9999"):
         store.sign("GET", "key", timedelta(days=365 * 9000))
+
+
+OBJECTS: list[Any] = [
+    np.array([None, "text"], dtype=object),
+    np.zeros(2, dtype=[("name", "O"), ("size", "<i4")]),
+    np.array([["a"], ["b"]], dtype=object),
+]
+
+
+@pytest.mark.parametrize("wrong", OBJECTS)
+def test_references_to_objects_are_no_content(
+    store: Any, call: Callable[..., Any], fault_server: FaultServer, wrong: Any
+) -> None:
+    """What would be written are addresses in this process."""
+    for content in (wrong, iter([wrong])):
+        with pytest.raises(TypeError, match="holds references to Python objects"):
+            call(store, "put", "key", content)
+    assert untouched(store, fault_server)
+
+
+@pytest.mark.parametrize("wrong", OBJECTS)
+def test_references_to_objects_are_not_written_in_other_ways(store: Any, fault_server: FaultServer, wrong: Any) -> None:
+    with pytest.raises(TypeError, match="holds references to Python objects"):
+        list(store.put_many([("key", wrong)]))
+    with cumulo.open_writer(store, "key") as file:
+        with pytest.raises(TypeError, match="holds references to Python objects"):
+            file.write(wrong)
+        file.discard()
+    assert untouched(store, fault_server)
+
+
+def test_fields_with_an_o_in_their_name_are_content() -> None:
+    store = MemoryStore()
+    array = np.zeros(2, dtype=[("NO2", "<f4"), ("O", "<i4")])
+    store.put("key", array)
+    assert store.head("key")["size"] == array.nbytes
