@@ -51,7 +51,8 @@ class Table:
         kind: what it configures, for messages.
         options: the options.
         prefix: what may stand before a name in upper or lower case, such as `"aws_"`; `""` for none.
-        hints: names that other tools use, and the option that does the same here.
+        hints: names that other tools use, and the option that does the same here. Where none does with the same values,
+            a sentence for the message.
     """
 
     def __init__(
@@ -119,5 +120,6 @@ class Table:
         plain = key.lower().removeprefix(self.prefix)
         best = self.hints.get(plain) or next(iter(difflib.get_close_matches(plain, self._by_name, 1, 0.6)), None)
         known = ", ".join(sorted(option.name for option in self.options))
-        advice = f"did you mean {best!r}?" if best else f"known are {known}"
+        said = best if best is None or " " in best else f"did you mean {best!r}?"
+        advice = said or f"known are {known}"
         return UnknownConfigurationKeyError(f"unknown {self.kind} option {key[:60]!r}: {advice}")

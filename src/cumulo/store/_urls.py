@@ -13,8 +13,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from cumulo._config.options import given_as
-
 if TYPE_CHECKING:
     from cumulo._config import AzureConfig, ClientConfig, ConfigurationError, GCSConfig, RetryConfig, S3Config
     from cumulo._config.options import Table
@@ -193,6 +191,8 @@ def options_of(
         ValueError: not a URL of this kind of store, or a keyword says what the URL does.
     """
     place = _place_of(kind, _split(url))
+    from cumulo._config.options import given_as  # with what configures stores: not for URLs of those without options
+
     config = given_as("config", config)
     said = {table.name_of(name) for name, value in config.items() if value is not None}
     for name, value in kwargs.items():
