@@ -200,6 +200,24 @@ def test_references_to_objects_are_not_written_in_other_ways(store: Any, fault_s
     assert untouched(store, fault_server)
 
 
+@pytest.mark.parametrize("wrong", [{5: "a"}, {"name": 5}, {"name": "a\nb"}, ["name"], 5])
+def test_attributes_of_a_copy_are_looked_at_first(store: Any, fault_server: FaultServer, wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        transfer.copy(store, "key", MemoryStore(), "key", attributes=wrong)
+    assert untouched(store, fault_server)
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), "1", None, True])
+def test_an_age_is_a_number_of_seconds(tmp_path: Path, wrong: Any) -> None:
+    """Nothing is younger than what is not a number: all would be removed."""
+    store = LocalStore(tmp_path)
+    leftover = tmp_path / ".key.cumulo-1-0123456789abcdef.tmp"
+    leftover.write_bytes(b"")
+    with pytest.raises((TypeError, ValueError), match="older_than_s must be"):
+        store.remove_leftovers(older_than_s=wrong)
+    assert leftover.exists()
+
+
 def test_fields_with_an_o_in_their_name_are_content() -> None:
     store = MemoryStore()
     array = np.zeros(2, dtype=[("NO2", "<f4"), ("O", "<i4")])

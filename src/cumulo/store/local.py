@@ -416,6 +416,9 @@ class LocalStore(ObjectStoreMethods):
 
         Args:
             older_than_s: only files that have not been written to for so many seconds.
+
+        Raises:
+            TypeError, ValueError: `older_than_s` is no number, or a negative one.
         """
         return sync.run(self._leftovers_plan(older_than_s))
 
@@ -424,6 +427,11 @@ class LocalStore(ObjectStoreMethods):
         return run_async(self._leftovers_plan(older_than_s))
 
     def _leftovers_plan(self, older_than_s: float) -> Plan[list[str]]:
+        given: Any = older_than_s
+        if isinstance(given, bool) or not isinstance(given, (int, float)):
+            raise TypeError(f"older_than_s must be a number of seconds, not {type(given).__name__}")
+        if not given >= 0:  # as well for what is not a number, which nothing is younger than
+            raise ValueError(f"older_than_s must be 0 or more seconds, not {given}")
         return (yield self._call("remove_leftovers", "", remove_leftovers, self._root, older_than_s))
 
     # -- what a store is

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cumulo._drivers.effects import Plan
 from cumulo._flags import flag
 from cumulo._operations.parts import check_parts
+from cumulo._operations.put import checked
 
 if TYPE_CHECKING:
     from cumulo._operations.passing import Opened
@@ -32,6 +33,7 @@ def plan(
     flag("overwrite", overwrite)
     _check_store("source", source)
     _check_store("target", target)
+    checked(attributes, None, None)
     source._check_path(from_)
     target._check_path(to, written=True)
     for store in (source, target):
