@@ -39,7 +39,10 @@ class Context(NamedTuple):
 
 _BY_ENGINE: dict[str, tuple[type[e.BaseError], str]] = {
     "connect": (e.ConnectionFailedError, "cannot connect to {host}; is the endpoint right and the server up?"),
-    "dns": (e.ConnectionFailedError, "the host name of {host} does not resolve; check the endpoint and region"),
+    "dns": (
+        e.ConnectionFailedError,
+        "the host name of {host} does not resolve; check {named_by}, and this machine's network",
+    ),
     "tls": (e.ConnectionFailedError, "no trusted TLS connection to {host}; see root_certificate and allow_http"),
     "proxy": (e.ConnectionFailedError, "the proxy refused the connection to {host}"),
     "connect_timeout": (e.RequestTimeoutError, "no connection to {host} within connect_timeout"),
@@ -64,6 +67,13 @@ _BY_ENGINE: dict[str, tuple[type[e.BaseError], str]] = {
     "forked": (e.ForkedError, "the request belongs to the parent process, from before the fork"),
     "cancelled": (e.GenericError, "cancelled"),
     "internal": (e.GenericError, "internal error"),
+}
+
+_SEE_PROXY = "check proxy_url, or HTTPS_PROXY and its like in the environment"
+_OF_PROXY: dict[str, str] = {
+    "connect": "cannot connect to the proxy {proxy} on the way to {host}; " + _SEE_PROXY,
+    "dns": "the host name of the proxy {proxy} does not resolve; " + _SEE_PROXY,
+    "connect_timeout": "no connection to {host} by the proxy {proxy} within connect_timeout",
 }
 
 _BY_STATUS: dict[int, type[e.BaseError]] = {
@@ -127,27 +137,65 @@ _AZURE_BY_CODE: dict[str, type[e.BaseError]] = {
     "ServerBusy": e.ThrottledError,
 }
 
-_AZURE_HINTS: dict[str, str] = {
-    "AuthenticationFailed": "check the account key or SAS, until when it is good, and this machine's clock",
-    "AuthorizationPermissionMismatch": "a role such as 'Storage Blob Data Reader' or 'Contributor' is missing",
-    "BlobUsesCustomerSpecifiedEncryption": "give the encryption_key it was written with",
-    "ContainerNotFound": "check the container's name and the account",
-    "NoAuthenticationInformation": "the container is not public: give credentials",
-    "PublicAccessNotPermitted": "the account is not public: give credentials",
-    "SnapshotsPresent": "the blob has snapshots",
-}
-
-_HINTS: dict[str, str] = {
+_S3_HINTS: dict[str, str] = {
     "AccessDenied": "the credentials may not do this, or there is no such object and they may not list",
     "ExpiredToken": "get new credentials",
     "InvalidToken": "check the session token and the endpoint",
     "NoSuchBucket": "check the bucket's name and the endpoint",
-    "UserProjectMissing": "the bucket's requesters pay: give user_project, the project to bill",
     "RequestTimeTooSkewed": "set this machine's clock",
     "SignatureDoesNotMatch": "check the secret access key and the region",
     "InvalidAccessKeyId": "check the access key id and the endpoint",
-    "PermanentRedirect": "the bucket is in another region",
-    "AuthorizationHeaderMalformed": "the bucket may be in another region",
+    "PermanentRedirect": "check the region and the endpoint: the bucket is at another",
+    "AuthorizationHeaderMalformed": "check the region and the access key id",
+}
+
+# https://cloud.google.com/storage/docs/xml-api/reference-status, and the reasons of the JSON API: deletes and copies
+_NEEDS_ROLE = "the account needs a role such as 'Storage Object Viewer' or 'Storage Object User'"
+_NOT_KNOWN = "check the token, and until when it is good"
+_GCS_HINTS: dict[str, str] = {
+    "AccessDenied": _NEEDS_ROLE,
+    "forbidden": _NEEDS_ROLE,
+    "AuthenticationRequired": _NOT_KNOWN,
+    "authError": _NOT_KNOWN,
+    "NoSuchBucket": "check the bucket's name",
+    "UserProjectMissing": "the bucket's requesters pay: give user_project, the project to bill",
+}
+
+_AZURE_HINTS: dict[str, str] = {
+    "AuthenticationFailed": "check the account key or SAS, until when it is good, and this machine's clock",
+    "AuthorizationPermissionMismatch": (
+        "the SAS does not allow this, or a role such as 'Storage Blob Data Reader' or 'Contributor' is missing"
+    ),
+    "BlobUsesCustomerSpecifiedEncryption": "give the encryption_key it was written with",
+    "ContainerNotFound": "check the container's name and the account",
+    "NoAuthenticationInformation": "the container is not public: give credentials",
+    "PublicAccessNotPermitted": "the account is not public: give credentials",
+    "SnapshotsPresent": "delete the blob's snapshots first",
+}
+
+# A store below a URL signs nothing. What has these codes is an object store, whose URLs are public or signed.
+_HTTP_HINTS: dict[str, str] = {
+    "AccessDenied": "not everybody may do this; if the URL is signed, check for which method, and until when",
+    "AuthenticationFailed": "if the URL is signed, check for which method and path, and until when",
+    "ExpiredToken": "the URL's signature is no longer good: get a new URL",
+    "NoSuchBucket": "check the URL",
+    "PermanentRedirect": "the URL has to name the host of the bucket's own region",
+    "SignatureDoesNotMatch": "a signed URL is good for its own method, path and headers only",
+}
+
+_HINTS = {"s3": _S3_HINTS, "gcs": _GCS_HINTS, "azure": _AZURE_HINTS, "http": _HTTP_HINTS}
+
+_MAY_MISS = frozenset(("copy", "get", "get_range", "get_ranges", "head", "rename"))
+"""What has to find an object: S3 refuses it likewise where there is none, to those who may not list."""
+_UNSIGNED = "requests are not signed (skip_signature), and not everybody may do this"
+_UNSIGNED_CODES = frozenset(("AccessDenied", "AuthenticationRequired", "authError", "forbidden"))
+
+# What a host's name comes from.
+_NAMED_BY = {
+    "s3": "the endpoint and region",
+    "gcs": "base_url, where it is given",
+    "azure": "account_name and the endpoint",
+    "http": "the URL",
 }
 
 _FILE_HINTS: dict[int, str] = {
@@ -205,8 +253,11 @@ def of_request(request: Request) -> e.BaseError:
     if request.error == "file":
         name = str(getattr(request.file, "name", request.file))
         return of_file(context, request.os_error, name, request.attempts)
-    kind, text = _BY_ENGINE[request.error or "internal"]
-    message = text.format(host=_host(context))
+    kind_of_error = request.error or "internal"
+    kind, text = _BY_ENGINE[kind_of_error]
+    message = _by_proxy(kind_of_error, context) or text.format(
+        host=_host(context), named_by=_NAMED_BY[_speaks(context)]
+    )
     if request.error == "credentials":
         reason = context.store._credentials_failure()
         message = f"no credentials: {reason}" if reason else message
@@ -250,8 +301,13 @@ def _of_status(request: Request, context: Context) -> e.BaseError:
     return kind(told, **details)
 
 
+def _speaks(context: Context) -> str:
+    """Which provider's codes and words the store's answers have."""
+    return getattr(context.store, "_speaks", "s3")
+
+
 def _is_http(context: Context) -> bool:
-    return getattr(context.store, "_kind", None) == "http"
+    return _speaks(context) == "http"
 
 
 def of_document(request: Request, context: Context, code: str, message: str, status: int | None = None) -> e.BaseError:
@@ -268,7 +324,7 @@ def of_document(request: Request, context: Context, code: str, message: str, sta
 def _kind(status: int, code: str | None, context: Context) -> type[e.BaseError]:
     if context.create and (status == 412 or code in ("PreconditionFailed", "ConditionalRequestConflict")):
         return e.AlreadyExistsError
-    by_code = _AZURE_BY_CODE if _is_azure(context) else _BY_CODE
+    by_code = _AZURE_BY_CODE if _speaks(context) == "azure" else _BY_CODE
     if code in by_code:
         return by_code[code]
     if status in _HTTP_BY_STATUS and _is_http(context):
@@ -278,19 +334,27 @@ def _kind(status: int, code: str | None, context: Context) -> type[e.BaseError]:
     return e.ServerError if status >= 500 else e.GenericError
 
 
-def _is_azure(context: Context) -> bool:
-    return getattr(context.store, "_speaks", "s3") == "azure"
-
-
 def _hint(code: str | None, context: Context) -> str | None:
-    return (_AZURE_HINTS if _is_azure(context) else _HINTS).get(code or "")
+    speaks = _speaks(context)
+    settings = getattr(context.store, "_settings", None)
+    if code in _UNSIGNED_CODES and getattr(settings, "skip_signature", False):
+        return _UNSIGNED
+    if code == "AccessDenied" and speaks == "s3" and context.operation not in _MAY_MISS:
+        return "the credentials may not do this"
+    return _HINTS[speaks].get(code or "")
+
+
+def _is_silent(context: Context, status: int, code: str | None) -> bool:
+    """Whether the answer has no reason because it is one to a HEAD, which has no body."""
+    return code is None and status in (400, 403) and context.operation == "head" and _speaks(context) in ("s3", "gcs")
 
 
 def _status_message(
     context: Context, status: int, code: str | None, text: str | None, headers: dict[str, str], body: bytes
 ) -> str:
-    if text is None and headers.get("content-type", "").startswith("text/html"):
-        text = f"a web page, {xml_field(body, 'title') or 'without a title'!r}: is it of the store, or of a proxy?"
+    if text is None and body and headers.get("content-type", "").startswith("text/html"):
+        title = xml_field(body, "title")
+        text = f"a web page {repr(title) if title else 'without a title'}: is it of the store, or of a proxy?"
     elif text is None and body:
         text = " ".join(body[:ERROR_TEXT_LENGTH].decode("utf-8", "replace").split())
     parts = [f"HTTP {status}"]
@@ -299,11 +363,14 @@ def _status_message(
     if text:
         parts.append(text[:ERROR_TEXT_LENGTH])
     region = headers.get("x-amz-bucket-region") or xml_field(body, "Region")
-    if region and status in (301, 307, 400):
+    if region and status in (301, 307, 400) and region != _region(context):
         parts.append(f"the bucket is in region {region!r}")
     elif location := headers.get("location"):
         parts.append(f"redirected to {location.partition('?')[0]}, which is not followed")
-    if hint := _hint(code, context):
+    hint = _hint(code, context)
+    if hint is None and _is_silent(context, status, code):
+        hint = "the answer to a HEAD gives no reason; that to a get does"
+    if hint:
         parts.append(hint)
     return ": ".join(parts)
 
@@ -327,6 +394,11 @@ def _request_id(headers: dict[str, str], body: bytes) -> str | None:
     return next(filter(None, named), None) or xml_field(body, "RequestId")
 
 
+def _region(context: Context) -> str | None:
+    """The region that the request was sent to, which an answer names as well when something else is wrong."""
+    return getattr(getattr(context.store, "_endpoint", None), "region", None)
+
+
 def _host(context: Context) -> str:
     if context.target is not None:
         return f"{context.target.host}:{context.target.port}"
@@ -342,6 +414,19 @@ def _plain_or_tls(request: Request, context: Context) -> str:
     if request.error == "reset" and getattr(place, "scheme", "https") == "http":
         return "; if it is a port with TLS, its URL begins with https://"
     return ""
+
+
+def _by_proxy(error: str, context: Context) -> str | None:
+    """What to look at where it is a proxy that is connected to, and can't be."""
+    text = _OF_PROXY.get(error)
+    place = context.target or getattr(context.store, "_endpoint", None)
+    settings = getattr(context.store, "_client_settings", None)
+    if text is None or place is None or settings is None:
+        return None
+    from ._config import proxy_for
+
+    proxy = proxy_for(place.scheme, place.host, place.port, settings)
+    return text.format(proxy=f"{proxy.host}:{proxy.port}", host=_host(context)) if proxy is not None else None
 
 
 def _which_range(request: Request) -> str:

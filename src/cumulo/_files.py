@@ -32,22 +32,32 @@ if TYPE_CHECKING:
     from .store import ObjectStoreMethods
 
 
-class Closed:
-    """Whether a file is closed: true or false as `io` has it, and called for the same, as obstore has it."""
+if TYPE_CHECKING:
 
-    __slots__ = ("_is",)
+    class Closed(bool):  # type: ignore[misc]  # what io's protocols ask for
+        """As type checkers take it: a bool that can be called."""
 
-    def __init__(self, *, closed: bool) -> None:
-        self._is = closed
+        def __new__(cls, *, closed: bool) -> Self: ...
+        def __call__(self) -> bool: ...
 
-    def __bool__(self) -> bool:
-        return self._is
+else:
 
-    def __call__(self) -> bool:
-        return self._is
+    class Closed:
+        """Whether a file is closed: true or false as `io` has it, and called for the same, as obstore has it."""
 
-    def __repr__(self) -> str:
-        return repr(self._is)
+        __slots__ = ("_is",)
+
+        def __init__(self, *, closed: bool) -> None:
+            self._is = closed
+
+        def __bool__(self) -> bool:
+            return self._is
+
+        def __call__(self) -> bool:
+            return self._is
+
+        def __repr__(self) -> str:
+            return repr(self._is)
 
 
 def length_of(size: Any) -> int | None:
@@ -207,7 +217,7 @@ class ReadableFile(io.RawIOBase):
     # -- the end
 
     @property
-    def closed(self) -> Closed:  # type: ignore[override]
+    def closed(self) -> Closed:
         """Whether it is closed: to be read, and to be called."""
         return Closed(closed=getattr(self, "_over", True))
 
@@ -297,7 +307,7 @@ class WritableFile(io.RawIOBase):
             sync.run(self._writer.discard())
 
     @property
-    def closed(self) -> Closed:  # type: ignore[override]
+    def closed(self) -> Closed:
         """Whether it is closed: to be read, and to be called."""
         writer: Writer | None = getattr(self, "_writer", None)
         return Closed(closed=writer is None or writer.over)

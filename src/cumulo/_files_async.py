@@ -34,7 +34,7 @@ class ClosedAsync(Closed):
     __slots__ = ()
 
     async def __call__(self) -> bool:  # type: ignore[override]
-        return self._is
+        return bool(self)
 
 
 class Done:

@@ -25,6 +25,10 @@ class Keys:
             return Keys("", raw)
         if not isinstance(prefix, str):
             raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
+        try:
+            prefix.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidPathError(f"the prefix {prefix!r} can't be encoded as UTF-8") from error
         return Keys(prefix if raw else _trimmed(prefix), raw)
 
     def key(self, path: str) -> str:

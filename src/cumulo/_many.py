@@ -15,6 +15,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from ._drivers import run_async, run_in_background, sync
+from ._flags import flag
 from ._native import generation, runtime_stats
 from ._operations.bundle import Bundle, Outcome
 from ._types import Buffer
@@ -274,10 +275,11 @@ def _iterator_of(items: Any, style: str) -> Any:
     return iter(items)
 
 
-def check(max_concurrency: object, errors: object, items: object) -> None:
+def check(max_concurrency: object, errors: object, items: object, ordered: object = False) -> None:
     """The arguments of `get_many` and `put_many`, before anything is pulled."""
     if not isinstance(max_concurrency, int) or isinstance(max_concurrency, bool) or max_concurrency < 1:
         raise ValueError(f"max_concurrency must be a positive integer, not {max_concurrency!r}")
+    flag("ordered", ordered)
     if errors not in ("raise", "return"):
         raise ValueError(f"errors must be 'raise' or 'return', not {errors!r}")
     if isinstance(items, (str, bytes)) or not (hasattr(items, "__iter__") or hasattr(items, "__aiter__")):

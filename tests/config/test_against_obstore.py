@@ -28,7 +28,7 @@ def obstore_takes(*args, **options) -> bool:
 
 spans = st.builds(
     "{}{}{}{}".format,
-    st.one_of(st.integers(0, 40), st.decimals(0, 40, places=2)),
+    st.one_of(st.integers(0, 33), st.decimals(0, 33, places=2)),  # three of them in years are less than our 100
     st.sampled_from(["", " "]),
     st.sampled_from(UNITS),
     st.sampled_from(["", " ", "  "]),

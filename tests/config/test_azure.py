@@ -153,6 +153,11 @@ def test_what_is_missing() -> None:
         resolve_azure("c", {"acount_name": "a"}, None, {})
     with pytest.raises(UnknownConfigurationKeyError, match="did you mean 'container_name'"):
         resolve_azure("c", {"container": "a"}, None, {})
+    for name in ("connection_string", "azure_storage_connection_string"):
+        with pytest.raises(UnknownConfigurationKeyError, match="account_name, and account_key or sas_key"):
+            resolve_azure("c", {name: "a"}, None, {})
+    with pytest.raises(UnknownConfigurationKeyError, match="given by credential_provider"):
+        resolve_azure("c", {"credential": "a"}, None, {})
 
 
 def test_the_clients_options_among_them() -> None:

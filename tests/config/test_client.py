@@ -292,13 +292,18 @@ def test_the_process_environment_is_the_default(monkeypatch):
     [
         ("alow_http", "'allow_http'"),
         ("aws_allow_http", "'allow_http'"),
-        ("verify", "'allow_invalid_certificates'"),
+        ("verify", "certificates are verified unless allow_invalid_certificates=True"),
+        ("verify_ssl", "certificates are verified unless allow_invalid_certificates=True"),
+        ("use_ssl", "allow_http=True allows to do without TLS"),
+        ("max_retries", "retry_config="),
+        ("total_timeout", "did you mean 'timeout'"),
         ("proxy", "'proxy_url'"),
         ("no_proxy", "'proxy_excludes'"),
         ("zzzz", "known are allow_http, "),
     ],
 )
 def test_unknown_keys(key, hint):
+    """No name is given for another whose values mean the opposite."""
     with pytest.raises(UnknownConfigurationKeyError, match=f"unknown client option '{key}': .*{hint}") as caught:
         resolve_client({key: "hunter2"}, {})
     assert isinstance(caught.value, ValueError)

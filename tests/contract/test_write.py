@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cumulo.exceptions import AlreadyExistsError, InvalidPathError, NotSupportedError, PreconditionError
+from cumulo.exceptions import AlreadyExistsError, InvalidPathError, NotFoundError, NotSupportedError, PreconditionError
 from cumulo.store import HTTPStore
 
 MIB = 1024 * 1024
@@ -271,3 +272,11 @@ def test_rename_without_overwrite(store: Any) -> None:
         store.rename("a", "b", overwrite=False)
     assert store.get("a").bytes() == b"1"
     assert store.get("b").bytes() == b"2"
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_source_that_is_missing_is_named(store: Any, call: Callable[..., Any], overwrite: bool) -> None:
+    for verb in ("copy", "rename"):
+        with pytest.raises(NotFoundError, match=f"'none' in {re.escape(repr(store))}") as caught:
+            call(store, verb, "none", "target", overwrite=overwrite)
+        assert (caught.value.path, caught.value.store) == ("none", repr(store))

@@ -177,9 +177,17 @@ def test_a_long_page_makes_a_short_message(fault_server: FaultServer) -> None:
 def test_a_web_page_in_place_of_an_answer(fault_server: FaultServer, faulty: S3Store) -> None:
     page = b"<html><head><title>Login &amp; terms</title></head><body>" + b"x" * 5000 + b"</body></html>"
     fault_server.script(PATH, Response.of(page, status=403, content_type="text/html; charset=utf-8"))
-    with pytest.raises(e.PermissionDeniedError, match="HTTP 403: a web page, 'Login & terms': .*proxy") as caught:
+    with pytest.raises(e.PermissionDeniedError, match="HTTP 403: a web page 'Login & terms': .*proxy") as caught:
         faulty.get("key")
     assert len(str(caught.value)) < 300
+
+
+def test_no_web_page_where_none_came(fault_server: FaultServer, faulty: S3Store) -> None:
+    """Servers give the answer to a HEAD the type of a page that it has not."""
+    fault_server.script(PATH, Response(404, b"", (("Content-Type", "text/html; charset=utf-8"),)))
+    for verb in ("head", "get"):
+        with pytest.raises(e.NotFoundError, match=r"HTTP 404$"):
+            getattr(faulty, verb)("key")
 
 
 def test_other_bytes_than_asked_for_are_named(fault_server: FaultServer, faulty: S3Store) -> None:
@@ -263,3 +271,46 @@ def test_wrong_keys(request: pytest.FixtureRequest, name: str) -> None:
     assert isinstance(caught.value, e.UnauthenticatedError)
     assert caught.value.code == "SignatureDoesNotMatch"  # type: ignore[attr-defined]
     assert SECRET not in str(caught.value) + repr(vars(caught.value))
+
+
+def test_what_is_said_fits_what_was_asked(fault_server: FaultServer, faulty: S3Store) -> None:
+    """That there may be no such object, only of what needs one."""
+    denied = Response.error(403, "AccessDenied")
+    fault_server.script(PATH, denied)
+    fault_server.script("/bucket", denied)
+    missing = "or there is no such object"
+    asked: list[tuple[Any, bool]] = [
+        (lambda: faulty.get("key"), True),
+        (lambda: faulty.get_range("key", start=0, length=1), True),
+        (lambda: faulty.put("key", b""), False),
+        (lambda: faulty.delete("key"), False),
+        (lambda: faulty.list().collect(), False),
+    ]
+    for ask, may_be_missing in asked:
+        with pytest.raises(e.PermissionDeniedError, match="the credentials may not do this") as caught:
+            ask()
+        assert (missing in str(caught.value)) == may_be_missing
+
+
+def test_unsigned_requests_are_not_said_to_have_credentials(fault_server: FaultServer) -> None:
+    fault_server.script(PATH, Response.error(403, "AccessDenied"))
+    with pytest.raises(e.PermissionDeniedError, match="requests are not signed") as caught:
+        fault_store(fault_server, skip_signature=True).get("key")
+    assert "credentials" not in str(caught.value)
+
+
+def test_a_region_that_is_right_is_not_said_to_be_another(fault_server: FaultServer) -> None:
+    """AWS names the bucket's region with other failures as well."""
+    expired = Response.error(400, "ExpiredToken").header("x-amz-bucket-region", "eu-west-3")
+    fault_server.script(PATH, expired)
+    for region, is_named in (("eu-west-3", False), ("us-east-1", True)):
+        with pytest.raises(e.UnauthenticatedError) as caught:
+            fault_store(fault_server, region=region).get("key")
+        assert ("the bucket is in region" in str(caught.value)) == is_named
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_head_that_is_refused_says_who_knows_more(fault_server: FaultServer, faulty: S3Store, status: int) -> None:
+    fault_server.script(PATH, Response(status))
+    with pytest.raises(e.BaseError, match="HTTP 40[03]: the answer to a HEAD gives no reason; that to a get does"):
+        faulty.head("key")

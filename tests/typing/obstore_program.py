@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import cumulo as obs
@@ -51,3 +52,12 @@ def results(store: ObjectStore) -> tuple[Bytes, Sequence[Bytes], Sequence[str]]:
     level: ListResult[Sequence[ObjectMeta]] = obs.list_with_delimiter(store)
     paths = [meta["path"] for page in listed for meta in page]
     return found.bytes(), store.get_ranges("a", starts=[0], lengths=[1]), [*paths, *level["common_prefixes"]]
+
+
+def files(store: ObjectStore) -> tuple[str, bool, bool]:
+    """What takes a binary file takes these; `closed` is `io`'s and obstore's."""
+    reader, writer = obs.open_reader(store, "a"), obs.open_writer(store, "b")
+    with io.TextIOWrapper(reader) as text, io.TextIOWrapper(writer) as target:
+        target.write(text.read())
+    closed: bool = reader.closed
+    return "", closed, writer.closed()

@@ -29,6 +29,8 @@ def _storage(name: str, parse: Parser, *aliases: str, env: tuple[str, ...] = ())
     return Option(name, parse, every, env)
 
 
+_CONNECTION_STRING = "give what is in it: account_name, and account_key or sas_key; perhaps endpoint"
+
 AZURE_OPTIONS = Table(
     "Azure",
     (
@@ -70,12 +72,14 @@ AZURE_OPTIONS = Table(
         "account_url": "endpoint",
         "anon": "skip_signature",
         "anonymous": "skip_signature",
-        "connection_string": "account_key",
+        "connection_string": _CONNECTION_STRING,
         "container": "container_name",
-        "credential": "credential_type",
+        "credential": "credentials of azure-identity are given by credential_provider, see cumulo.auth.azure",
         "key": "account_key",
         "managed_identity_client_id": "client_id",
         "sas": "sas_key",
+        "storage_account": "account_name",
+        "storage_connection_string": _CONNECTION_STRING,
     },
 )  # fmt: skip
 

@@ -127,6 +127,9 @@ class ClientConfig(TypedDict, total=False):
 
 _MILLION = 1_000_000
 
+_IN_RETRY_CONFIG = "how often requests are tried again is said in retry_config={'max_retries': ...}"
+_VERIFIED = "certificates are verified unless allow_invalid_certificates=True; root_certificate adds one to trust"
+
 CLIENT_OPTIONS = Table(
     "client",
     (
@@ -160,9 +163,12 @@ CLIENT_OPTIONS = Table(
         "headers": "default_headers",
         "no_proxy": "proxy_excludes",
         "proxy": "proxy_url",
-        "use_ssl": "allow_http",
-        "verify": "allow_invalid_certificates",
-        "verify_ssl": "allow_invalid_certificates",
+        "max_retries": _IN_RETRY_CONFIG,
+        "retries": _IN_RETRY_CONFIG,
+        "total_timeout": "timeout",
+        "use_ssl": "allow_http=True allows to do without TLS, which is otherwise asked for",
+        "verify": _VERIFIED,
+        "verify_ssl": _VERIFIED,
     },
 )
 _DURATIONS = frozenset(option.name for option in CLIENT_OPTIONS.options if option.parse is parse_duration)

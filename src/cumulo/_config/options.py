@@ -7,7 +7,7 @@ prefix. A value given twice is an error, even the same value twice: one of the t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from cumulo._records import record
 from cumulo.exceptions import UnknownConfigurationKeyError
@@ -15,7 +15,7 @@ from cumulo.exceptions import UnknownConfigurationKeyError
 from .errors import ConfigurationError
 from .values import Parser
 
-__all__ = ["Option", "Table"]
+__all__ = ["Option", "Table", "given_as"]
 
 
 @record(frozen=True)
@@ -35,6 +35,15 @@ class Option:
     env: tuple[str, ...] = ()
 
 
+def given_as(what: str, value: object) -> Mapping[str, Any]:
+    """Options as a caller gives them; none for None. Raises `TypeError` for what is no dict."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{what} must be a dict, not {type(value).__name__}")
+    return cast("Mapping[str, Any]", value)
+
+
 class Table:
     """All options of one kind of configuration.
 
@@ -42,7 +51,8 @@ class Table:
         kind: what it configures, for messages.
         options: the options.
         prefix: what may stand before a name in upper or lower case, such as `"aws_"`; `""` for none.
-        hints: names that other tools use, and the option that does the same here.
+        hints: names that other tools use, and the option that does the same here. Where none does with the same values,
+            a sentence for the message.
     """
 
     def __init__(
@@ -73,7 +83,7 @@ class Table:
         """Values given by the user, typed, by canonical name. None stands for "not given"."""
         found: dict[str, Any] = {}
         for source in sources:
-            for key, value in (source or {}).items():
+            for key, value in given_as(f"{self.kind} options", source).items():
                 option = self._require(key)
                 if value is None:
                     continue
@@ -110,5 +120,6 @@ class Table:
         plain = key.lower().removeprefix(self.prefix)
         best = self.hints.get(plain) or next(iter(difflib.get_close_matches(plain, self._by_name, 1, 0.6)), None)
         known = ", ".join(sorted(option.name for option in self.options))
-        advice = f"did you mean {best!r}?" if best else f"known are {known}"
+        said = best if best is None or " " in best else f"did you mean {best!r}?"
+        advice = said or f"known are {known}"
         return UnknownConfigurationKeyError(f"unknown {self.kind} option {key[:60]!r}: {advice}")

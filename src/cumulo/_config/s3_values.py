@@ -82,7 +82,12 @@ def parse_region(value: object, label: str) -> str:
 
 def parse_secret(value: object, label: str) -> str:
     """A secret or a token. White space around it, such as the line end of the file it was in, is not part of it."""
-    return parse_text(value.strip() if isinstance(value, str) else value, label)
+    secret = parse_text(value.strip() if isinstance(value, str) else value, label)
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{label} is not valid Unicode") from None  # whose text would show some of it
+    return secret
 
 
 def parse_url(value: object, label: str) -> str:

@@ -15,6 +15,7 @@ from cumulo.exceptions import (
     AlreadyExistsError,
     BaseError,
     GenericError,
+    NotFoundError,
     NotSupportedError,
     ObjectChangedError,
     PreconditionError,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _PART_BYTES = 1 << 30
 _AT_ONCE = 16
+_NO_PLACE = frozenset(("ContainerNotFound", "NoSuchBucket", "NoSuchUpload"))
+"""What is not there may be where the copy goes to."""
 
 
 def copy(
@@ -64,6 +67,18 @@ def copy(
         if origin.meta(source, head)["size"] <= provider.max_put_bytes:
             raise
         yield from _copy_in_parts(provider, source, target, head, origin, create=False)
+
+
+def named(plan: Plan[None], source: str, store: object) -> Plan[None]:
+    """A copy, of which an object that is not there is the source, whatever the request was for."""
+    try:
+        yield from plan
+    except NotFoundError as error:
+        if error.path != source and error.code not in _NO_PLACE:
+            told = str(error).removeprefix(f"{error.operation} {error.path!r} in {error.store}: ")
+            error.path, error.store = source, repr(store)
+            error.args = (f"{error.operation} {source!r} in {error.store}: {told}",)
+        raise
 
 
 def _to_its_end(provider: CopyProvider, request: Request) -> Plan[None]:

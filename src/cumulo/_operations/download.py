@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cumulo._drivers.effects import Call, Plan
 from cumulo._errors import Context
+from cumulo._flags import flag
 from cumulo._result import GetResult
 from cumulo.exceptions import BaseError, ChecksumError
 
@@ -40,8 +41,8 @@ def target_of(store: Any, path: str, file: Any, *, resume: bool, fsync: bool) ->
     """The `file` of a download. Raises `TypeError` or `ValueError` for what is no file's name."""
     if not isinstance(file, (str, os.PathLike)):
         raise TypeError(f"file must be a str or a path, not {type(file).__name__}")
-    if not isinstance(resume, bool):  # of a put it may be a token's name
-        raise TypeError(f"resume must be True or False, not {resume!r}")
+    flag("resume", resume)  # of a put it may be a token's name
+    flag("fsync", fsync)
     name = os.fsdecode(cast("str | os.PathLike[str]", file))
     if not name or "\0" in name:
         raise ValueError(f"file must be the name of a file, not {name!r}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from cumulo._drivers.effects import Plan, Start, Until
+from cumulo._flags import flag
 from cumulo._native import Bytes, new_chunk
 from cumulo._result import Body, GetResult, HeldBody, RequestBody
 from cumulo.exceptions import ObjectChangedError, PreconditionError, RangeNotSatisfiableError
@@ -33,12 +34,13 @@ class Wanted:
     __slots__ = ("head", "headers", "range", "version")
 
     def __init__(self, options: GetOptions | Mapping[str, Any] | None) -> None:
-        given: Mapping[str, Any] = options or {}
+        given: Mapping[str, Any] = _mapping(options)
         if unknown := set(given) - _OPTIONS:
             raise ValueError(f"unknown get option {min(unknown)!r}; there are {', '.join(sorted(_OPTIONS))}")
         self.range = ranges.of_option(given.get("range"))
-        self.version: str | None = given.get("version")
-        self.head = bool(given.get("head", False))
+        version = given.get("version")
+        self.version: str | None = None if version is None else token_value("version", version)
+        self.head = flag("head", given.get("head", False))
         self.headers = list(_conditions(given))
 
     def unconditional(self) -> Wanted:
@@ -46,11 +48,19 @@ class Wanted:
         return Wanted({"version": self.version})
 
 
+def _mapping(options: object) -> Mapping[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options must be a dict, not {type(options).__name__}")
+    return cast("Mapping[str, Any]", options)
+
+
 def _conditions(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     headers: list[tuple[str, str]] = []
     for option, name in (("if_match", "If-Match"), ("if_none_match", "If-None-Match")):
         if given.get(option) is not None:
-            headers.append((name, header_value(option, given[option])))
+            headers.append((name, token_value(option, given[option])))
     for option, name in (("if_modified_since", "If-Modified-Since"), ("if_unmodified_since", "If-Unmodified-Since")):
         if given.get(option) is not None:
             headers.append((name, _http_date(option, given[option])))
@@ -59,11 +69,29 @@ def _conditions(given: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def header_value(what: str, value: object) -> str:
     """A string that can stand in a header (RFC 9110 5.5). Raises before anything could be injected."""
+    text = utf8_text(what, value)
+    if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in text):
+        raise ValueError(f"{what} can't hold control characters: {value!r}")
+    return text
+
+
+def utf8_text(what: str, value: object) -> str:
+    """A str that can be sent."""
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a str, not {type(value).__name__}")
-    if any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
-        raise ValueError(f"{what} can't hold control characters: {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} can't be encoded as UTF-8: {value!r}") from None
     return value
+
+
+def token_value(what: str, value: object) -> str:
+    """An ETag or a version. None is the way to leave it out: servers pass over an empty one, and its condition."""
+    text = header_value(what, value)
+    if not text.strip():
+        raise ValueError(f"{what} can't be empty")
+    return text
 
 
 def _http_date(what: str, value: object) -> str:

@@ -7,7 +7,6 @@ returns.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from . import bulk, ranges
 from .get import Wanted, check_same_object, check_starts, span_of
 from .in_order import InMemory, Place
 from .parts import Filling, Record, Source, check_parts
+from .sources import holds_objects
 
 if TYPE_CHECKING:
     from cumulo._native import Request
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from cumulo._types import ObjectMeta
 
 _STEP_BYTES = 1 << 20
-_FIELD_NAMES = re.compile(":[^:]*:")
-"""In a buffer's format (PEP 3118)."""
 
 
 def writable(buffer: Any) -> memoryview:
@@ -50,7 +48,7 @@ def writable(buffer: Any) -> memoryview:
     with given:
         if given.readonly:
             raise TypeError(f"the target ({type(buffer).__name__}) is read-only")
-        if "O" in _FIELD_NAMES.sub("", given.format):
+        if holds_objects(given):
             raise TypeError(
                 f"the target ({type(buffer).__name__}) holds references to Python objects, not their content"
             )

@@ -10,7 +10,7 @@ from cumulo._drivers.effects import Call, Plan
 from cumulo.exceptions import BaseError, GenericError, NotSupportedError
 
 from . import bulk, doubt
-from .get import header_value
+from .get import header_value, token_value, utf8_text
 from .multipart import Upload
 from .sources import (
     FileSource,
@@ -51,7 +51,7 @@ def checked(attributes: Any, tags: Any, mode: Any, *, by_version: bool = False) 
     for name, value in _items(tags):
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError("tags must be strings")
-        plan.tags[name] = value
+        plan.tags[utf8_text("a tag's name", name)] = utf8_text(f"tag {name!r}", value)
     if isinstance(mode, Mapping):
         _update(plan, cast("Mapping[str, Any]", mode), by_version=by_version)
     elif mode == "create":
@@ -64,9 +64,9 @@ def checked(attributes: Any, tags: Any, mode: Any, *, by_version: bool = False) 
 def _update(plan: PutPlan, mode: Mapping[str, Any], *, by_version: bool) -> None:
     etag, version = mode.get("e_tag"), mode.get("version")
     if by_version and version is not None:
-        plan.if_version = header_value("version", version)
+        plan.if_version = token_value("version", version)
     elif etag is not None:
-        plan.if_match = header_value("e_tag", etag)
+        plan.if_match = token_value("e_tag", etag)
     else:
         raise ValueError(f"an update needs the e_tag {'or the version ' if by_version else ''}of what it replaces")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Literal, TypeAlias
 
 from cumulo.exceptions import NotSupportedError
@@ -16,6 +16,7 @@ HTTP_METHOD: TypeAlias = Literal["GET", "PUT", "POST", "HEAD", "PATCH", "TRACE",
 _METHODS = frozenset(("GET", "PUT", "POST", "HEAD", "PATCH", "TRACE", "DELETE", "OPTIONS", "CONNECT"))
 
 WEEK_S = 7 * 86400
+_LAST_DATE = datetime.max.replace(tzinfo=timezone.utc)
 
 # Azure Storage REST reference, "Create a service SAS", permissions of a blob: read; create and write; delete.
 _PERMISSIONS = {"GET": "r", "HEAD": "r", "PUT": "cw", "DELETE": "d"}
@@ -39,6 +40,8 @@ def lifetime_s(expires_in: object, most_s: int | None) -> int:
     seconds = int(expires_in.total_seconds())
     if most_s is not None and expires_in > timedelta(seconds=most_s):
         raise ValueError(f"expires_in can't be more than {most_s // 86400} days here, and is {expires_in}")
+    if expires_in > _LAST_DATE - datetime.now(timezone.utc):
+        raise ValueError(f"expires_in leads beyond the year 9999: {expires_in}")
     return seconds
 
 

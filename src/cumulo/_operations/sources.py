@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import threading
 from binascii import a2b_base64
@@ -29,6 +30,21 @@ _LEAST_PIECE_BYTES = 32 << 10
 """Smaller pieces are joined: to hold and to send them one by one costs more than a copy."""
 _JOINED_BYTES = 1 << 20
 """So many of them at a time."""
+
+
+_FIELD_NAMES = re.compile(":[^:]*:")
+"""In a buffer's format (PEP 3118)."""
+
+
+def holds_objects(view: memoryview) -> bool:
+    """Whether what is in a buffer are references to Python objects: addresses, and not their content."""
+    return view.format != "B" and "O" in _FIELD_NAMES.sub("", view.format)
+
+
+def check_content(view: memoryview) -> None:
+    """Raises `TypeError` for a buffer whose bytes mean nothing to anyone else."""
+    if holds_objects(view):
+        raise TypeError("the buffer holds references to Python objects, not their content")
 
 
 def with_source(content: Any, use: Callable[[Source], Plan[T]]) -> Plan[T]:
@@ -80,6 +96,7 @@ class MemorySource(_Source):
 
     def __init__(self, content: Any) -> None:
         view = memoryview(content)
+        check_content(view)
         if not view.c_contiguous:
             raise ValueError("the buffer must be C-contiguous")
         self._view = view.cast("B") if view.ndim != 1 or view.format != "B" or view.itemsize != 1 else view
@@ -265,6 +282,7 @@ def _as_bytes(item: Any) -> memoryview:
         view = memoryview(item)
     except TypeError:
         raise TypeError(f"the source must give bytes-like objects, not {type(item).__name__}") from None
+    check_content(view)
     # It is sent later, perhaps twice, while its owner goes on: what is not constant for certain is copied. To be
     # read-only does not say that: it may be a view of memory that is filled anew, or of a file.
     constant = isinstance(view.obj, (bytes, Bytes)) and view.c_contiguous
@@ -290,9 +308,11 @@ def open_source(content: Any) -> Plan[Source]:
     if hasattr(content, "read"):
         return _of_file(content)
     try:
-        return MemorySource(content)
+        view = memoryview(content)
     except TypeError:
         pass
+    else:
+        return MemorySource(view)
     if isinstance(content, Mapping):
         raise TypeError("a mapping is not content")
     if hasattr(content, "__aiter__"):

@@ -20,7 +20,7 @@ from cumulo._native import generation
 from cumulo.exceptions import GenericError
 
 from .put import check_numbers, checked
-from .sources import StreamSource
+from .sources import StreamSource, check_content
 
 if TYPE_CHECKING:
     from cumulo._types import PutResult
@@ -127,6 +127,7 @@ class Writer:
         if isinstance(content, str):
             raise TypeError("a str is not content: encode it, or open the writer in an io.TextIOWrapper")
         with memoryview(content) as given:
+            check_content(given)
             try:
                 self._keep(content, given)
             except BaseException as error:  # Ctrl-C, half-way: what is there now is not what was written

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from cumulo import _defaults, _many
 from cumulo._drivers import run_in_background
 from cumulo._drivers.effects import Plan
+from cumulo._flags import flag, maybe_flag
 from cumulo._many import FutureStream, GetItem, OnError, PutItem
 from cumulo._operations import many, ranges
 
@@ -122,7 +123,8 @@ class StoreFutures:
         """`ObjectStoreMethods.put`."""
         return run_in_background(
             self._store._plan_put(
-                path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
+                path, file, attributes=attributes, tags=tags, mode=mode,
+                use_multipart=maybe_flag("use_multipart", use_multipart),
                 chunk_size=chunk_size, max_concurrency=max_concurrency, resume=resume,
             )
         )  # fmt: skip
@@ -188,11 +190,11 @@ class StoreFutures:
 
     def copy(self, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
         """`ObjectStoreMethods.copy`."""
-        return run_in_background(self._store._plan_copy(from_, to, overwrite))
+        return run_in_background(self._store._plan_copy(from_, to, flag("overwrite", overwrite)))
 
     def rename(self, from_: str, to: str, *, overwrite: bool = True) -> Future[None]:
         """`ObjectStoreMethods.rename`."""
-        return run_in_background(self._store._plan_rename(from_, to, overwrite))
+        return run_in_background(self._store._plan_rename(from_, to, flag("overwrite", overwrite)))
 
     @overload
     def sign(  # pyright: ignore[reportOverlappingOverload]

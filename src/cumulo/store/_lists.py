@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from cumulo import _arrow, _defaults
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Plan
+from cumulo._flags import flag
 from cumulo._operations.list import ListStream, Scope, check_chunk_size, check_max_concurrency, list_with_delimiter
 
 from ._plans import Plans
@@ -89,11 +90,11 @@ class Lists(Plans):
             MissingExtraError: `return_arrow` without arro3-core: `pip install 'cumulo[arrow]'`.
             GenericError: with `return_arrow`, a key that is not UTF-8, or an object whose size is not known.
         """
-        if return_arrow:
+        if flag("return_arrow", return_arrow):
             _arrow.check()
         size = check_chunk_size(chunk_size)
         scope = Scope(
-            prefix, offset, arrow=return_arrow, substring=substring,
+            prefix, offset, arrow=return_arrow, substring=flag("substring", substring),
             max_concurrency=check_max_concurrency(max_concurrency),
         )  # fmt: skip
         pages = self._pages(scope)
@@ -179,9 +180,9 @@ class Lists(Plans):
         return run_async(self._delimiter_plan(prefix, return_arrow, substring))
 
     def _delimiter_plan(self, prefix: str | None, return_arrow: bool, substring: bool) -> Plan[ListResult[Any]]:
-        if return_arrow:
+        if flag("return_arrow", return_arrow):
             _arrow.check()
-        scope = Scope(prefix, delimiter=True, arrow=return_arrow, substring=substring)
+        scope = Scope(prefix, delimiter=True, arrow=return_arrow, substring=flag("substring", substring))
         return list_with_delimiter(self._pages(scope), arrow=return_arrow)
 
     def list_versions(
@@ -201,4 +202,4 @@ class Lists(Plans):
             NotSupportedError: the store keeps no versions.
         """
         size = check_chunk_size(chunk_size)
-        return ListStream(self._version_pages(Scope(prefix, substring=substring)), size)
+        return ListStream(self._version_pages(Scope(prefix, substring=flag("substring", substring))), size)

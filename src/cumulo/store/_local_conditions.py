@@ -31,10 +31,9 @@ class Checks:
     """Checked `GetOptions`, to be held against an object. Raises at once for options that can't be."""
 
     def __init__(self, store: object, options: Mapping[str, Any] | None) -> None:
-        given: Mapping[str, Any] = options or {}
-        wanted = Wanted(given)
+        wanted = Wanted(options)
         self._store = store
-        self._given = given
+        self._given: Mapping[str, Any] = options or {}
         self.range = wanted.range
         self.head = wanted.head
         if wanted.version is not None:

@@ -265,7 +265,7 @@ class NativeStore(ObjectStoreMethods):
     def _plan_copy(self, from_: str, to: str, overwrite: bool) -> Plan[None]:
         self._keys.written_key(to)
         provider = self._use().provider
-        return self._copy_by_server(provider, provider, from_, to, overwrite)
+        return copy.named(self._copy_by_server(provider, provider, from_, to, overwrite), from_, self)
 
     def _copy_by_server(self, provider: Any, origin: Provider, from_: str, to: str, overwrite: bool) -> Plan[None]:
         """`provider` is a CopyProvider, where this method is not another."""
@@ -276,7 +276,9 @@ class NativeStore(ObjectStoreMethods):
             return None
         origin = source._use().provider
         provider = self._use().provider.copying_from(origin)
-        return None if provider is None else self._copy_by_server(provider, origin, from_, to, overwrite)
+        if provider is None:
+            return None
+        return copy.named(self._copy_by_server(provider, origin, from_, to, overwrite), from_, source)
 
     def shares_account_with(self, other: NativeStore) -> bool:
         """Whether both are of one kind, of one service, asked as the same one."""

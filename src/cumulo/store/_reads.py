@@ -303,7 +303,7 @@ class Reads(Plans):
         Raises:
             TypeError: an item is something else; whatever `errors` is.
         """
-        _many.check(max_concurrency, errors, items)
+        _many.check(max_concurrency, errors, items, ordered)
         return ManyStream(
             items, self._get_start, GetItem, max_concurrency=max_concurrency, ordered=ordered, errors=errors
         )

@@ -191,7 +191,10 @@ def options_of(
         ValueError: not a URL of this kind of store, or a keyword says what the URL does.
     """
     place = _place_of(kind, _split(url))
-    said = {table.name_of(name) for name, value in (config or {}).items() if value is not None}
+    from cumulo._config.options import given_as  # with what configures stores: not for URLs of those without options
+
+    config = given_as("config", config)
+    said = {table.name_of(name) for name, value in config.items() if value is not None}
     for name, value in kwargs.items():
         option = table.name_of(name)
         if option in place.options and option not in said and value is not None:
@@ -202,7 +205,7 @@ def options_of(
     if prefix is None:
         prefix = unquote(place.path) if kwargs.get("raw_keys") else _prefix(place.path)
     rest = {name: value for name, value in place.options.items() if name not in said}
-    return {"prefix": prefix or None, "config": {**(config or {}), **rest}, **kwargs}
+    return {"prefix": prefix or None, "config": {**config, **rest}, **kwargs}
 
 
 # -- the kinds of store

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from cumulo import _defaults, _many
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Plan
+from cumulo._flags import flag, maybe_flag
 from cumulo._many import ManyStream, OnError, PutItem
 from cumulo._operations import many
+from cumulo._operations.get import token_value
 from cumulo._operations.list import Scope, check_max_concurrency
 
 from ._plans import Plans
@@ -73,7 +75,8 @@ class Writes(Plans):
         """
         return sync.run(
             self._plan_put(
-                path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
+                path, file, attributes=attributes, tags=tags, mode=mode,
+                use_multipart=maybe_flag("use_multipart", use_multipart),
                 chunk_size=chunk_size, max_concurrency=max_concurrency, resume=resume,
             )
         )  # fmt: skip
@@ -94,7 +97,8 @@ class Writes(Plans):
         """`put`, awaited. `file` may also be an async iterator; other iterators and files are read in a thread."""
         return run_async(
             self._plan_put(
-                path, file, attributes=attributes, tags=tags, mode=mode, use_multipart=use_multipart,
+                path, file, attributes=attributes, tags=tags, mode=mode,
+                use_multipart=maybe_flag("use_multipart", use_multipart),
                 chunk_size=chunk_size, max_concurrency=max_concurrency, resume=resume,
             )
         )  # fmt: skip
@@ -130,7 +134,7 @@ class Writes(Plans):
         Raises:
             TypeError: an item is something else; whatever `errors` is.
         """
-        _many.check(max_concurrency, errors, items)
+        _many.check(max_concurrency, errors, items, ordered)
         put = self._putter(attributes, tags, mode, chunk_size)
 
         def start(item: Any) -> tuple[str, Plan[PutResult]]:
@@ -174,7 +178,7 @@ class Writes(Plans):
             return self._plan_delete(paths)
         if not isinstance(paths, str):
             raise TypeError("a version is one object's: give its path as a str")
-        return self._plan_delete_version(paths, version)
+        return self._plan_delete_version(paths, token_value("version", version))
 
     def delete_prefix(
         self,
@@ -221,11 +225,11 @@ class Writes(Plans):
     ) -> Plan[DeletedPrefix]:
         from cumulo._operations import delete_prefix
 
-        delete_prefix.check_prefix(prefix, raw=self._raw_keys, everything=everything)
+        delete_prefix.check_prefix(prefix, raw=self._raw_keys, everything=flag("everything", everything))
         if errors not in ("raise", "return"):
             raise ValueError(f"errors must be 'raise' or 'return', not {errors!r}")
         most = check_max_concurrency(max_concurrency)
-        plan = self._plan_delete_prefix(self._pages(Scope(prefix, substring=substring)), most)
+        plan = self._plan_delete_prefix(self._pages(Scope(prefix, substring=flag("substring", substring))), most)
         return delete_prefix.told(plan, prefix, errors)
 
     def copy(self, from_: str, to: str, *, overwrite: bool = True) -> None:
@@ -235,16 +239,16 @@ class Writes(Plans):
             AlreadyExistsError: `to` exists and `overwrite` is False.
             NotFoundError: there is no `from_`.
         """
-        sync.run(self._plan_copy(from_, to, overwrite))
+        sync.run(self._plan_copy(from_, to, flag("overwrite", overwrite)))
 
     def copy_async(self, from_: str, to: str, *, overwrite: bool = True) -> CallFuture[None]:
         """`copy`, awaited."""
-        return run_async(self._plan_copy(from_, to, overwrite))
+        return run_async(self._plan_copy(from_, to, flag("overwrite", overwrite)))
 
     def rename(self, from_: str, to: str, *, overwrite: bool = True) -> None:
         """Copy, then delete the source. Renaming to the same path changes nothing."""
-        sync.run(self._plan_rename(from_, to, overwrite))
+        sync.run(self._plan_rename(from_, to, flag("overwrite", overwrite)))
 
     def rename_async(self, from_: str, to: str, *, overwrite: bool = True) -> CallFuture[None]:
         """`rename`, awaited."""
-        return run_async(self._plan_rename(from_, to, overwrite))
+        return run_async(self._plan_rename(from_, to, flag("overwrite", overwrite)))

@@ -14,6 +14,8 @@ from cumulo._config import (
     resolve_client,
     resolve_retry,
 )
+from cumulo._config.options import given_as
+from cumulo._flags import flag
 from cumulo._keys import Keys
 from cumulo._native import encode_path
 from cumulo._operations import sign
@@ -84,13 +86,13 @@ class AzureStore(SigningStore):
         self._settings = resolve_azure(container_name, config, kwargs)
         self._explicit = self._settings.explicit
         self._client_settings = resolve_client(
-            {**self._settings.client_options, **(client_options or {})}, env_prefix="AZURE_"
+            {**self._settings.client_options, **given_as("client_options", client_options)}, env_prefix="AZURE_"
         )
         self._retry = resolve_retry(retry_config)
         self._retry_given = retry_config is not None
         self._provider_given = credential_provider
         self._prefix_given = prefix
-        self._keys = Keys.of(prefix, raw=bool(raw_keys))
+        self._keys = Keys.of(prefix, raw=flag("raw_keys", raw_keys))
         self._endpoint = azure_endpoint_of(self._settings, self._client_settings)
         self._host = f"{self._endpoint.host}:{self._endpoint.port}"
         self._plain_reads = self._settings.encryption_key is None

@@ -14,10 +14,12 @@ from cumulo._config import (
     resolve_retry,
     service_account_of,
 )
+from cumulo._config.options import given_as
 from cumulo._drivers.effects import Call, Plan
+from cumulo._flags import flag
 from cumulo._keys import Keys
 from cumulo._native import Credentials, encode_path
-from cumulo._operations.get import header_value
+from cumulo._operations.get import token_value
 from cumulo._providers.gcs import GCSProvider, client_headers
 from cumulo._providers.native_client import make_client
 from cumulo._providers.presign import google_signature, signed_urls
@@ -66,6 +68,8 @@ class GCSStore(SigningStore):
 
     _plain_reads = True
     _updates_by_version = True
+    _speaks = "gcs"
+
     _keeps_versions = True
 
     def __init__(
@@ -84,13 +88,13 @@ class GCSStore(SigningStore):
         prefix = prefix_with(credential_provider, prefix)
         self._settings = resolve_gcs(bucket, config, kwargs)
         self._explicit = self._settings.explicit
-        options = {**self._settings.client_options, **(client_options or {})}
+        options = {**self._settings.client_options, **given_as("client_options", client_options)}
         self._client_settings = resolve_client(options, env_prefix="GOOGLE_")
         self._retry = resolve_retry(retry_config)
         self._retry_given = retry_config is not None
         self._provider_given = credential_provider
         self._prefix_given = prefix
-        self._keys = Keys.of(prefix, raw=bool(raw_keys))
+        self._keys = Keys.of(prefix, raw=flag("raw_keys", raw_keys))
         self._account = service_account_of(self._settings)
         self._endpoint = gcs_endpoint_of(self._settings, self._client_settings, self._account)
         self._host = f"{self._endpoint.host}:{self._endpoint.port}"
@@ -253,7 +257,7 @@ class GCSStore(SigningStore):
         return (yield from super()._plan_put(path, file, mode=mode, **options))
 
     def _version_of(self, path: str, etag: object) -> Plan[str]:
-        wanted = header_value("e_tag", etag)
+        wanted = token_value("e_tag", etag)
         meta = yield from self._plan_head(path)
         if meta["e_tag"] != wanted or meta["version"] is None:
             found = f"the object's ETag is {meta['e_tag']}, not {wanted}"

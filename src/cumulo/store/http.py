@@ -10,6 +10,7 @@ from cumulo._config import ConfigurationError, resolve_client, resolve_retry
 from cumulo._config.http import HTTPTarget, http_base
 from cumulo._drivers import sync
 from cumulo._errors import Context
+from cumulo._flags import flag
 from cumulo._keys import URLKeys
 from cumulo._operations import delete, download, get, into, passing, put, ranges, web
 from cumulo._operations.follow import followed
@@ -64,7 +65,7 @@ class HTTPStore(NativeStore):
         ValueError: a URL or an option's value that can't be.
     """
 
-    _kind = "http"
+    _speaks = "http"
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class HTTPStore(NativeStore):
         self._retry_given = retry_config is not None
         self._provider_given = header_provider
         self._prefix_given = None
-        self._cookies_given = bool(cookies)
+        self._cookies_given = flag("cookies", cookies)
         self._keys = URLKeys()
         self._host = f"{self._target.host}:{self._target.port}"
         self._plain_reads = not cookies

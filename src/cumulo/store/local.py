@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from cumulo import _native
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Call, Plan
+from cumulo._flags import flag
 from cumulo._native import Bytes
 from cumulo._operations import delete, passing, put, sources
 from cumulo._operations.parts import check_parts
@@ -106,10 +107,10 @@ class LocalStore(ObjectStoreMethods):
     ) -> None:
         self._prefix_given = None if prefix is None else Path(prefix)
         self._path = os.path.realpath("/" if prefix is None else prefix)
-        self._automatic_cleanup = bool(automatic_cleanup)
-        self._mkdir = bool(mkdir)
-        self._follow_symlinks = bool(follow_symlinks)
-        self._fsync = bool(fsync)
+        self._automatic_cleanup = flag("automatic_cleanup", automatic_cleanup)
+        self._mkdir = flag("mkdir", mkdir)
+        self._follow_symlinks = flag("follow_symlinks", follow_symlinks)
+        self._fsync = flag("fsync", fsync)
         self._root = Root(self._path, follow_symlinks=self._follow_symlinks, make=self._mkdir)
         self._check_root()
 
@@ -399,7 +400,7 @@ class LocalStore(ObjectStoreMethods):
         if offset is not None and not isinstance(offset, str):
             raise TypeError(f"a path must be a str, not {type(offset).__name__}")
         start = offset.removeprefix("/") if offset is not None else None
-        folder, name = scope.prefix or "", ""
+        folder, name = "" if scope.prefix is None else scope.prefix, ""
         if scope.substring and isinstance(folder, str):
             folder, _, name = folder.removeprefix("/").rpartition("/")
         walk = Walk(self._root, segments_of(folder, empty=True), start, beginning=name)
@@ -415,6 +416,9 @@ class LocalStore(ObjectStoreMethods):
 
         Args:
             older_than_s: only files that have not been written to for so many seconds.
+
+        Raises:
+            TypeError, ValueError: `older_than_s` is no number, or a negative one.
         """
         return sync.run(self._leftovers_plan(older_than_s))
 
@@ -423,6 +427,11 @@ class LocalStore(ObjectStoreMethods):
         return run_async(self._leftovers_plan(older_than_s))
 
     def _leftovers_plan(self, older_than_s: float) -> Plan[list[str]]:
+        given: Any = older_than_s
+        if isinstance(given, bool) or not isinstance(given, (int, float)):
+            raise TypeError(f"older_than_s must be a number of seconds, not {type(given).__name__}")
+        if not given >= 0:  # as well for what is not a number, which nothing is younger than
+            raise ValueError(f"older_than_s must be 0 or more seconds, not {given}")
         return (yield self._call("remove_leftovers", "", remove_leftovers, self._root, older_than_s))
 
     # -- what a store is

@@ -7,7 +7,9 @@ from time import time
 from typing import TYPE_CHECKING, Any, cast
 
 from cumulo._config import S3_OPTIONS, endpoint_of, resolve_client, resolve_retry, resolve_s3
+from cumulo._config.options import given_as
 from cumulo._drivers.effects import Call, Plan
+from cumulo._flags import flag
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, encode_path
 from cumulo._providers.native_client import make_client
@@ -68,12 +70,13 @@ class S3Store(SigningStore):
         prefix = prefix_with(credential_provider, prefix)
         self._settings = resolve_s3(bucket, config, kwargs)
         self._explicit = self._settings.explicit
-        self._client_settings = resolve_client({**self._settings.client_options, **(client_options or {})})
+        options = {**self._settings.client_options, **given_as("client_options", client_options)}
+        self._client_settings = resolve_client(options)
         self._retry = resolve_retry(retry_config)
         self._retry_given = retry_config is not None
         self._provider_given = credential_provider
         self._prefix_given = prefix
-        self._keys = Keys.of(prefix, raw=bool(raw_keys))
+        self._keys = Keys.of(prefix, raw=flag("raw_keys", raw_keys))
         self._endpoint = endpoint_of(self._settings, self._client_settings)
         self._host = f"{self._endpoint.host}:{self._endpoint.port}"
         # On AWS every upload carries a checksum; other servers only get one when asked to.

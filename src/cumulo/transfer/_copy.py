@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cumulo._drivers.effects import Plan
+from cumulo._flags import flag
 from cumulo._operations.parts import check_parts
+from cumulo._operations.put import checked
 
 if TYPE_CHECKING:
     from cumulo._operations.passing import Opened
@@ -28,6 +30,10 @@ def plan(
 ) -> Plan[None]:
     """Copy one object."""
     part_bytes, most = check_parts(part_size, _AT_ONCE if max_concurrency is None else max_concurrency)
+    flag("overwrite", overwrite)
+    _check_store("source", source)
+    _check_store("target", target)
+    checked(attributes, None, None)
     source._check_path(from_)
     target._check_path(to, written=True)
     for store in (source, target):
@@ -44,6 +50,13 @@ def plan(
         yield from _put(target, to, opened, overwrite, part_bytes, most)
     finally:
         opened.source.close()
+
+
+def _check_store(name: str, store: object) -> None:
+    from cumulo.store import ObjectStoreMethods
+
+    if not isinstance(store, ObjectStoreMethods):
+        raise TypeError(f"{name} must be a store of cumulo's, not {type(store).__module__}.{type(store).__qualname__}")
 
 
 def _by_server(
