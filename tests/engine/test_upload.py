@@ -15,7 +15,18 @@ import pytest
 from cumulo import _native as native
 from tests.faults import Cut, FaultServer, Faulty, Object, Response, Upload
 
-from .support import CHILD_S, PATH, Dispatcher, error_of, get, make_client, make_signing_client, raw_server, request, run_program
+from .support import (
+    CHILD_S,
+    PATH,
+    Dispatcher,
+    error_of,
+    get,
+    make_client,
+    make_signing_client,
+    raw_server,
+    request,
+    run_program,
+)
 
 Connect = Callable[..., native.Client]
 LARGE = os.urandom(1 << 20) * 24
