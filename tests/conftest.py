@@ -31,7 +31,7 @@ from .servers.fixtures import (  # noqa: F401 - importing a fixture is what make
     webdav,
 )
 
-LEAK_GRACE_S = 10.0  # a bound for a loaded machine; what leaks stays for ever
+LEAK_GRACE_S = 30.0  # a bound for a loaded machine; what leaks stays for ever
 _failed = pytest.StashKey[bool]()
 
 hypothesis.settings.register_profile("cumulo", deadline=None)  # no test asserts a time

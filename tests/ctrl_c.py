@@ -13,15 +13,20 @@ from types import FrameType
 import pytest
 
 LOOK_EVERY_S = 0.005
+A_MOMENT_S = 0.3
 
 
 @contextlib.contextmanager
 def ctrl_c_when(
-    condition: Callable[[], object], *, again_after_s: float | None = None
+    condition: Callable[[], object],
+    *,
+    again_after_s: float | None = None,
+    afterwards: Callable[[], object] = lambda: None,
 ) -> Iterator[Callable[[threading.Event], None]]:
     """What runs in here has to end with KeyboardInterrupt: Ctrl-C is pressed once the condition holds.
 
-    And once more so many seconds later, if asked for. Python runs the signal's handler between any two instructions of
+    And once more so many seconds later, if asked for. `afterwards` is called by another thread, a moment later still,
+    if the call has not ended by then. Python runs the signal's handler between any two instructions of
     the main thread, also of a callback of the garbage collector (hypothesis has one) or of a finalizer, where whatever
     is raised is lost. So no garbage is collected meanwhile. A press that comes too late does nothing.
 
@@ -41,6 +46,8 @@ def ctrl_c_when(
                 press(threading.Event())
                 if again_after_s is not None and not over.wait(again_after_s):
                     os.kill(os.getpid(), signal.SIGINT)
+                if not over.wait(A_MOMENT_S):
+                    afterwards()
                 return
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -4,7 +4,8 @@
  * - Bytes that are certainly the body's go straight to where the body goes. The message that carries them is lent that
  *   memory, and has its own back when it is released; aws-c-http only counts them, and the body finds them in place.
  *   Those of a file may stay in the kernel: they are spliced to a pipe, and the memory that is lent nobody can read.
- * - A read that brought less than there was room for has emptied the socket: the next would only say so.
+ * - A read that brought less than there was room for has emptied the socket: the next would only say so. Not so once the
+ *   other side has hung up: then the next says that, and the loop will not say it again.
  * - What a paused body has no room for stays in the socket: aws-c-http would keep 256 KiB of it, to be copied later.
  * - While a long body is awaited the kernel wakes the loop for a large piece of it (SO_RCVLOWAT), not for each segment.
  *
@@ -56,12 +57,13 @@ struct cml_reader {
     bool empty;    /* the last read has emptied the socket */
     bool held;     /* there may be more, for which there is no room */
     bool early;    /* it was asked before there was a window: once in a row */
-    bool told;     /* it has put off reading: what it heard of then, the end too, it will not hear of again */
+    bool told;     /* it has put off reading, or heard of the end: what it has heard of it will not hear of again */
     bool no_marks; /* the kernel does not do them well */
     int mark;
     bool direct; /* what aws-c-http writes comes as it is */
     bool writing;
     struct cml_source *lent; /* borrowed: the next message stands for bytes of it */
+    aws_socket_on_readable_fn *on_readable; /* the socket handler's */
     aws_socket_on_write_completed_fn *on_written;
     struct aws_channel_task late; /* tells of a write that has failed */
     struct aws_io_message *failed;
@@ -399,6 +401,16 @@ static int s_read(struct aws_socket *socket, struct aws_byte_buf *buffer, size_t
     return result;
 }
 
+/* That the other side hangs up is told once, however much is there to be read before it: also where that is more than is
+ * read in one turn, or than there is a window for. So from now on it is read until it says so itself. */
+static void _on_readable(struct aws_socket *socket, int error_code, void *user_data) {
+    struct cml_reader *reader = s_of(socket);
+    if (error_code != AWS_ERROR_SUCCESS) {
+        s_put_off(reader);
+    }
+    reader->on_readable(socket, error_code, user_data);
+}
+
 /* ---- writing ---- */
 
 bool cml_socket_lend(const struct cml_request *request, struct cml_source *source) {
@@ -491,6 +503,8 @@ void cml_socket_adopt(struct cml_connection *connection) {
     reader->mark = 1;
     reader->direct = !reader->encrypted && aws_channel_get_first_slot(channel)->adj_right->adj_right == NULL;
     socket->vtable = &reader->vtable;
+    reader->on_readable = socket->readable_fn;
+    socket->readable_fn = _on_readable;
     connection->reader = reader;
     connection->socket = socket;
 }

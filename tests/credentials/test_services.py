@@ -100,7 +100,7 @@ class TestInstanceMetadata:
             started = time.monotonic()
             with pytest.raises(CredentialsError, match=r"no keys in the options.*no answer from 127.0.0.1"):
                 keys_for(metadata_endpoint=url)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 30
 
     def test_an_instance_without_a_role(self, fault_server: FaultServer) -> None:
         Imds(fault_server, role="")

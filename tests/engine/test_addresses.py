@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults import Delay, FaultServer, Object
+from tests.faults import Delay, FaultServer, Object, Stall
 
 from .names import Names
 from .support import CHILD_S, ROOT
@@ -93,7 +93,11 @@ def used(server: FaultServer) -> Counter[str]:
 def test_connections_go_to_all_addresses(fault_server: FaultServer, names: Names) -> None:
     url = listen(fault_server, LOOPBACKS)
     names.set({"many.test": LOOPBACKS})
-    assert read(names, url, at_once=40) == ""
+    fault_server.script("/bucket/key", lambda request: Object(DATA)(request).having(Stall()))
+    with started(names, url, at_once=40) as process:
+        fault_server.wait_for(lambda: fault_server.stalled == 40, CHILD_S)
+        fault_server.release()
+        assert process.communicate(timeout=CHILD_S)[1].strip() == ""
     assert set(used(fault_server)) == set(LOOPBACKS)
     assert min(used(fault_server).values()) >= 5
 

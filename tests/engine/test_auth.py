@@ -15,7 +15,7 @@ import pytest
 from cumulo import _native as native
 from tests.faults import FaultServer, Object, Request, Response
 
-from .support import PATH, Dispatcher, error_of, get, request
+from .support import CHILD_S, PATH, Dispatcher, error_of, get, request
 
 OBJECT = Object(b"data")
 TRUSTED_S = 5.2
@@ -176,7 +176,7 @@ def test_it_waits_for_the_first_keys(fault_server: FaultServer, connect: Connect
         time.sleep(0.05)
         assert not fault_server.requests
         credentials.publish("AKIDLATE", "secret")
-        assert all(each.wait(10) for each in done)
+        assert all(each.wait(CHILD_S) for each in done)
     assert {key_of(each) for each in fault_server.requests} == {"AKIDLATE"}
     assert {each.error for each in wanted} == {None}
 
@@ -188,7 +188,7 @@ def test_there_are_no_keys(fault_server: FaultServer, connect: Connect) -> None:
         wanted = request(client)
         done = dispatcher.submit(wanted)
         credentials.publish_failure("the source is dry")
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
     assert (wanted.error, wanted.attempts) == ("credentials", 0)
     assert credentials.failure() == "the source is dry"
     assert not fault_server.requests
@@ -201,7 +201,7 @@ def test_waiting_for_keys_can_be_cancelled_and_timed(fault_server: FaultServer, 
         wanted = request(client)
         done = dispatcher.submit(wanted)
         wanted.cancel()
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
     assert wanted.error == "cancelled"
 
 
@@ -218,7 +218,7 @@ def test_many_requests_ask_for_keys_once(fault_server: FaultServer, connect: Con
     with refreshed() as refresher, Dispatcher() as dispatcher:
         client = signed(connect, refresher.credentials)
         done = [dispatcher.submit(request(client)) for _ in range(200)]
-        assert all(each.wait(10) for each in done)
+        assert all(each.wait(CHILD_S) for each in done)
     assert refresher.asked == 1
 
 

@@ -21,6 +21,7 @@ from cumulo import _native as native
 from tests.faults import FaultServer, Faulty, Object, Response, Stall, Step
 
 from .support import (
+    CHILD_S,
     PATH,
     STREAM,
     Dispatcher,
@@ -71,8 +72,10 @@ async def test_a_cancelled_future_closes_its_connection(fault_server: FaultServe
 
 async def test_wait_for_gives_up_and_the_transfer_with_it(fault_server: FaultServer, client: native.Client) -> None:
     fault_server.script(PATH, Response.never())
+    transfer = native.get_range_async(client, "key", 0, 100, None)
+    await fault_server.wait_for_async(lambda: fault_server.stalled == 1)
     with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(native.get_range_async(client, "key", 0, 100, None), 0.1)
+        await asyncio.wait_for(transfer, 0.1)
     await fault_server.wait_for_async(lambda: fault_server.connections.closed_by_peer == 1)
 
 
@@ -137,7 +140,7 @@ def test_a_cancelled_future_of_a_dispatcher(fault_server: FaultServer, client: n
         done = dispatcher.submit(stopped)
         fault_server.wait_for(lambda: fault_server.stalled == 1)
         stopped.cancel()
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
     with pytest.raises(EngineError, match="cancelled"):
         stopped.raise_if_failed()
     fault_server.wait_for(lambda: fault_server.connections.closed_by_peer == 1)
@@ -163,8 +166,8 @@ def test_its_connection_goes_to_who_waits_for_one(fault_server: FaultServer, con
         second = request(client)
         second_done = dispatcher.submit(second)
         first.cancel()
-        assert first_done.wait(10)
-        assert second_done.wait(10)
+        assert first_done.wait(CHILD_S)
+        assert second_done.wait(CHILD_S)
     assert bytes(second.take_body()) == b"data"
 
 
@@ -206,7 +209,7 @@ def test_no_byte_is_read_from_the_source_after_it() -> None:
         upload.cancel()
         source[:] = b"b" * len(source)
         go_on.set()
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
     _, _, body = bytes(received).partition(b"\r\n\r\n")
     assert len(body) < len(source)
     assert b"b" not in body
@@ -214,11 +217,13 @@ def test_no_byte_is_read_from_the_source_after_it() -> None:
 
 def test_nothing_is_sent_of_what_a_file_holds_after_it(tmp_path: Path) -> None:
     """Where the server could not tell, the kernel has a copy of what it is to send."""
-    go_on, received, size = threading.Event(), bytearray(), 1_500_000
+    begun, go_on, received, size = threading.Event(), threading.Event(), bytearray(), 1_500_000
     path = tmp_path / "source"
     path.write_bytes(b"a" * size)
 
     def read_late(sock: socket.socket) -> None:
+        sock.recv(1, socket.MSG_PEEK)
+        begun.set()
         go_on.wait(20)
         with suppress(ConnectionResetError):
             while data := sock.recv(1 << 20):
@@ -227,9 +232,10 @@ def test_nothing_is_sent_of_what_a_file_holds_after_it(tmp_path: Path) -> None:
     with raw_server(read_late) as url, Dispatcher() as dispatcher, path.open("r+b") as file:
         upload = request(make_client(url), "PUT", file=(file, 0, size))
         done = dispatcher.submit(upload)
-        time.sleep(0.1)
+        assert begun.wait(20)
+        time.sleep(0.1)  # for what the kernel takes
         upload.cancel()
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
         while native.runtime_stats()["connections"]:
             time.sleep(0.005)
         file.write(b"b" * size)

@@ -24,10 +24,10 @@ Connect = Callable[..., native.Client]
 def test_refused_then_up_again(fault_server: FaultServer, connect: Connect) -> None:
     client = connect(max_retries=1000, backoff_max_ms=100)
     fault_server.script(PATH, Object(b"data"))
-    fault_server.down(0.7)
     began = time.monotonic()
+    fault_server.down(0.7)
     assert get(client) == b"data"
-    assert time.monotonic() - began > 0.5
+    assert time.monotonic() - began >= 0.7
 
 
 def test_the_server_restarts_under_traffic(fault_server: FaultServer, connect: Connect) -> None:

@@ -18,6 +18,7 @@ from cumulo import _native as native
 from tests.faults import FaultServer, Faulty, Object, Response, Stall
 
 from .support import (
+    CHILD_S,
     PATH,
     STREAM,
     Dispatcher,
@@ -70,7 +71,7 @@ def test_parent_and_child_go_on(fault_server: FaultServer, url: str, client: nat
         in_child(lambda: _gets(url))
         assert fault_server.stalled == 8, "the child's end has disturbed the parent's transfers"
         fault_server.release()
-        assert all(each.wait(10) for each in done)
+        assert all(each.wait(CHILD_S) for each in done)
     assert {bytes(each.take_body()) for each in stalled} == {DATA}
     assert get(client) == DATA
 
@@ -148,7 +149,7 @@ def test_a_request_that_waits_fails_in_the_child(fault_server: FaultServer, clie
         in_child(child)
         assert not done.is_set()
         fault_server.release()
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
     assert bytes(stalled.take_body()) == DATA
 
 
@@ -216,7 +217,7 @@ def test_what_the_child_drops_stays_with_the_parent(fault_server: FaultServer, u
 
         in_child(child)
         fault_server.release()
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
         assert bytes(kept[1].take_body()) == DATA
 
 
@@ -285,7 +286,7 @@ def test_what_a_thread_has_of_its_own_is_dropped_in_the_child(fault_server: Faul
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        assert started.wait(10)
+        assert started.wait(CHILD_S)
         fault_server.wait_for(lambda: fault_server.stalled == 1)
         in_child(lambda: None)
         assert fault_server.stalled == 1, "the child has closed its parent's stream"
@@ -302,7 +303,7 @@ def test_a_child_counts_its_own(url: str, client: native.Client) -> None:
         assert all(count <= 0 for count in before.values()), "what it inherited counts as its own"
         assert native.runtime_stats()["connections"] == 0
         _gets(url)
-        until = time.monotonic() + 2  # the engine lets go of a request a moment after its news
+        until = time.monotonic() + 10  # the engine lets go of a request a moment after its news
         while native.live_objects() != before and time.monotonic() < until:
             time.sleep(0.005)
         assert native.live_objects() == before

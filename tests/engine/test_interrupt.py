@@ -11,6 +11,8 @@ from tests.faults import FaultServer, Faulty, Object, Response, Stall
 
 from .support import PATH, STREAM, program
 
+AT_ONCE_S = 10.0
+"""Less than any timeout of what is interrupted, and long even for a busy machine."""
 PROGRAMS = ["interrupted_get", "interrupted_stream", "interrupted_put", "interrupted_loop"]
 
 
@@ -24,9 +26,9 @@ def test_ctrl_c(fault_server: FaultServer, name: str) -> None:
         time.sleep(0.1)
         sent = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
-    assert float(out) - sent < 1
+    assert float(out) - sent < AT_ONCE_S
     left = fault_server.connections.all[0]
     if name == "interrupted_put":
         # The end of the connection comes behind what is still in the socket's buffers, which nobody reads.
@@ -34,6 +36,6 @@ def test_ctrl_c(fault_server: FaultServer, name: str) -> None:
         fault_server.wait_for(lambda: left.closed_by == "peer")
         assert fault_server.requests[0].body_length < 64 << 20
     else:
-        assert left.closed_by == "peer"
+        fault_server.wait_for(lambda: left.closed_by == "peer")
         assert left.closed is not None
-        assert left.closed - sent < 1
+        assert left.closed - sent < AT_ONCE_S

@@ -105,18 +105,18 @@ def test_no_connection_after_a_break(fault_server: FaultServer, connect: Connect
 
 
 def test_a_break_after_a_time_longer_than_that_for_retries(fault_server: FaultServer, connect: Connect) -> None:
-    fault_server.script(PATH, [Faulty(OBJECT, Trickle(300_000), Cut(200_000)), OBJECT])
-    assert whole(connect(retry_timeout_ms=200)) == DATA
+    fault_server.script(PATH, [Faulty(OBJECT, Trickle(100_000), Cut(200_000)), OBJECT])
+    assert whole(connect(retry_timeout_ms=1000)) == DATA
 
 
 def test_the_time_of_a_reader_is_none_of_retries(fault_server: FaultServer, connect: Connect) -> None:
-    client = connect(retry_timeout_ms=200)
+    client = connect(retry_timeout_ms=1000)
     long = Object(DATA * 20)
     fault_server.script(PATH, [broken(300_000, step=long), Response.error(503), long])
     stream = open_stream(client)
     data = read_piece(stream, 50_000)
     fault_server.wait_for(lambda: fault_server.connections.open == 0)
-    time.sleep(0.4)
+    time.sleep(2)
     assert data + b"".join(read_stream(stream, 50_000)) == long.data
 
 

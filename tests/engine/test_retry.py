@@ -12,7 +12,7 @@ import pytest
 from cumulo import _native as native
 from tests.faults import BadChunk, Cut, Fault, FaultServer, Object, Response, Stall
 
-from .support import PATH, Dispatcher, error_of, get, open_stream, request
+from .support import CHILD_S, PATH, Dispatcher, error_of, get, open_stream, request
 
 DATA = b"data" * 1000
 OBJECT = Object(DATA)
@@ -172,7 +172,7 @@ def test_other_requests_go_on_meanwhile(fault_server: FaultServer, connect: Conn
         fault_server.wait_for(lambda: fault_server.seen("/bucket/slow"))
         assert get(client) == DATA
         assert not done.is_set(), "a request that waits for its turn holds its connection"
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
 
 
 def test_an_error_in_a_200(fault_server: FaultServer, client: native.Client) -> None:

@@ -75,9 +75,9 @@ def test_chunks_of_any_size(fault_server: FaultServer, client: native.Client, ch
 
 def test_a_chunked_one_whose_reader_pauses(fault_server: FaultServer, connect: Connect) -> None:
     fault_server.script(PATH, CHUNKED)
-    stream = open_stream(connect(stall_timeout_ms=300))
+    stream = open_stream(connect(stall_timeout_ms=1000))
     received = read_piece(stream) + read_piece(stream)
-    time.sleep(1)
+    time.sleep(2)
     assert received + b"".join(read_stream(stream)) == DATA
     assert len(fault_server.requests) == 1
 
@@ -103,7 +103,7 @@ def test_an_error_before_it_begins(fault_server: FaultServer, client: native.Cli
 
 def test_what_came_before_an_error_can_be_read(fault_server: FaultServer, connect: Connect) -> None:
     fault_server.script(PATH, [Faulty(Object(DATA), Stall(5_000_000)), Response.error(403)])
-    stream = open_stream(connect(stall_timeout_ms=200))
+    stream = open_stream(connect(stall_timeout_ms=1000))
     pieces = list[bytes]()
     error = error_of(lambda: pieces.extend(read_stream(stream, 1_000_000)))
     assert (error.error, error.status) == ("status", 403)

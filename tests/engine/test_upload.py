@@ -15,7 +15,18 @@ import pytest
 from cumulo import _native as native
 from tests.faults import Cut, FaultServer, Faulty, Object, Response, Upload
 
-from .support import PATH, Dispatcher, error_of, get, make_client, make_signing_client, raw_server, request, run_program
+from .support import (
+    CHILD_S,
+    PATH,
+    Dispatcher,
+    error_of,
+    get,
+    make_client,
+    make_signing_client,
+    raw_server,
+    request,
+    run_program,
+)
 
 Connect = Callable[..., native.Client]
 LARGE = os.urandom(1 << 20) * 24
@@ -118,7 +129,7 @@ def test_a_file_that_is_cut_on_the_way(fault_server: FaultServer, files_client: 
         fault_server.wait_for(lambda: fault_server.stalled == 1)
         os.truncate(path, 1000)
         fault_server.release()
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
     assert sent.error == "body_read"
 
 
@@ -179,7 +190,7 @@ def test_the_connection_breaks_on_the_way(fault_server: FaultServer, client: nat
         done = dispatcher.submit(upload)
         fault_server.wait_for(lambda: fault_server.stalled == 1)
         fault_server.close_connections("rst")
-        assert done.wait(10)
+        assert done.wait(CHILD_S)
     assert (upload.error, upload.attempts) == (None, 2)
     assert stored.data == LARGE
 

@@ -44,7 +44,7 @@ T = TypeVar("T")
 Greeting: TypeAlias = Literal["serve", "mute", "rst", "fin"]
 """What a new connection meets, before any TLS: `mute` accepts and reads nothing; `rst` and `fin` end it."""
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 BACKLOG = 4096
 
 

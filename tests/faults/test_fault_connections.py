@@ -82,17 +82,16 @@ def test_refused_then_up(fault_server: FaultServer) -> None:
     url = fault_server.url
     fault_server.script("/k", Response.of(b"ok"))
     with RawClient(url) as open_before:
-        fault_server.down(0.2)
+        fault_server.down()
         assert open_before.rest()[1] == "rst"
-    with pytest.raises(ConnectionRefusedError):
-        RawClient(url)
-    time.sleep(0.3)
-    fault_server.wait_for(lambda: _answers(url))
-    fault_server.down()
     with pytest.raises(ConnectionRefusedError):
         RawClient(url)
     fault_server.up()
     assert _answers(url)
+    began = time.monotonic()
+    fault_server.down(0.2)
+    fault_server.wait_for(lambda: _answers(url))
+    assert time.monotonic() - began >= 0.2
     assert fault_server.url == url
 
 
@@ -212,7 +211,7 @@ def test_tls_cuts(fault_server: FaultServer, how: str) -> None:
             return
         # Below TLS, because Python reports a reset there as an end of file.
         client.sock = socket.socket(fileno=client.sock.detach())
-        client.sock.settimeout(5)
+        client.sock.settimeout(30)
         assert client.rest()[1] == ("rst" if how == "rst" else "fin")
 
 
@@ -243,7 +242,7 @@ def test_a_forked_child_keeps_no_connection_open(fault_server: FaultServer) -> N
             os.read(reader, 1)
             os._exit(0)
         os.close(reader)
-        client.sock.settimeout(5)
+        client.sock.settimeout(30)
         client.send("GET", "/k")
         try:
             assert client.rest() == (b"", "fin")

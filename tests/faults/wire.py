@@ -27,6 +27,7 @@ from .responses import Cut, Delay, Ending, Response, Stall, Trickle, encode_body
 HEAD_LIMIT = 1 << 20
 READ_BYTES = 1 << 18
 WRITE_BYTES = 1 << 20
+FLUSH_S = 30.0
 LINGER_S = 1.0
 TLS_RECORD = b"\x16"
 
@@ -158,10 +159,14 @@ class Conversation:
         if self._transport is None:
             self.sock.close()
             return
-        self._transport.close()
-        # Over TLS asyncio never closes one whose peer left while reading was paused.
-        await asyncio.wait([self._closed], timeout=LINGER_S)
-        self._transport.abort()
+        try:
+            await self._flush()
+            if not self._transport.is_closing():
+                self._transport.close()
+            # Over TLS asyncio never closes one whose peer left while reading was paused.
+            await asyncio.wait([self._closed], timeout=LINGER_S)
+        finally:
+            self._transport.abort()
 
     async def _serve(self, *, plain: bool) -> None:
         first = await self._reader.readexactly(1)
@@ -347,10 +352,11 @@ class Conversation:
         raise EndedError
 
     async def _flush(self) -> None:
+        """Let the peer's kernel have what was sent, however slowly the client reads it."""
         assert self._transport is not None
         # Under TLS a second transport buffers the records; asyncio has no public name for it.
         under = getattr(getattr(self._transport, "_ssl_protocol", None), "_transport", None) or self._transport
-        until = time.monotonic() + LINGER_S
+        until = time.monotonic() + FLUSH_S
         while time.monotonic() < until and not self._gone.done():
             queued = self._transport.get_write_buffer_size() + under.get_write_buffer_size()
             if not queued + unsent_bytes(self.sock):

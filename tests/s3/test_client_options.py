@@ -29,8 +29,8 @@ def test_read_timeout_ends_what_stalls(fault_server: FaultServer, after: int | N
 
 
 def test_read_timeout_never_ends_what_moves(fault_server: FaultServer) -> None:
-    store = fault_store(fault_server, client_options={"read_timeout": 0.5}, retry_config=NO_RETRY)
-    fault_server.script(PATH, Faulty(Object(bytes(1000)), Trickle(700, 0.05)))
+    store = fault_store(fault_server, client_options={"read_timeout": 1.5}, retry_config=NO_RETRY)
+    fault_server.script(PATH, Faulty(Object(bytes(1000)), Trickle(240, 0.05)))
     assert store.get("key").bytes() == bytes(1000)
 
 

@@ -316,6 +316,13 @@ def _wait_for_content(folder: Path) -> None:
         time.sleep(0.05)
 
 
+def _wait_for_clean_up(folder: Path) -> None:
+    """Another thread's, without `resume`."""
+    until = time.monotonic() + 30
+    while any(path.name.endswith(".tmp") for path in folder.iterdir()) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def _cancel_asyncio(store: S3Store, file: Path, **options: Any) -> None:
     async def run() -> None:
         waiting = store.download_async("key", file, part_size=MIB, **options)
@@ -326,6 +333,7 @@ def _cancel_asyncio(store: S3Store, file: Path, **options: Any) -> None:
         await asyncio.sleep(0.2)  # for what `resume` keeps
 
     asyncio.run(run())
+    _wait_for_clean_up(file.parent)
 
 
 def _cancel_future(store: S3Store, file: Path, **options: Any) -> None:
@@ -334,9 +342,7 @@ def _cancel_future(store: S3Store, file: Path, **options: Any) -> None:
     assert future.cancel()
     with pytest.raises(CancelledError):
         future.result(30)
-    until = time.monotonic() + 10
-    while any(path.name.endswith(".tmp") for path in file.parent.iterdir()) and time.monotonic() < until:
-        time.sleep(0.01)  # the dispatcher's thread cleans up
+    _wait_for_clean_up(file.parent)
 
 
 def _interrupt(store: S3Store, file: Path, **options: Any) -> None:
@@ -482,6 +488,18 @@ def test_a_part_that_was_changed_in_the_file_is_fetched_again(
     assert f"bytes={part * MIB}-{(part + 1) * MIB - 1}" in _ranges(fault_server)
 
 
+def _download_when_free(store: S3Store, file: Path) -> None:
+    """Go on once the thread that has begun lets go of the partial file."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            store.download("key", file, resume=True)
+            return
+        except LocalFileError:  # it is still at it
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
 @pytest.mark.parametrize("end", [_cancel_asyncio, _cancel_future, _interrupt])
 def test_a_cancelled_call_goes_on(
     fault_server: FaultServer, faulty: S3Store, tmp_path: Path, end: Callable[..., None]
@@ -495,11 +513,11 @@ def test_a_cancelled_call_goes_on(
     folder = tmp_path / "folder"
     folder.mkdir()
     end(faulty, folder / "file", resume=True, max_concurrency=2)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not (folder / ".file.cumulo-part.json").exists() and time.monotonic() < until:
         time.sleep(0.01)
     fault_server.script(PATH, obj)
-    faulty.download("key", folder / "file", resume=True)
+    _download_when_free(faulty, folder / "file")
     assert (folder / "file").read_bytes() == DATA
     assert os.listdir(folder) == ["file"]
 
@@ -529,14 +547,7 @@ def test_a_loop_that_ends_before_the_clean_up(
     asyncio.run(main())
     closed.set()
     fault_server.script(PATH, obj)
-    until = time.monotonic() + 10
-    while True:
-        try:
-            faulty.download("key", tmp_path / "file", resume=True)
-            break
-        except LocalFileError:  # the thread is still at it
-            assert time.monotonic() < until
-            time.sleep(0.01)
+    _download_when_free(faulty, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == DATA
 
 
@@ -560,6 +571,7 @@ def test_a_killed_process_goes_on(fault_server: FaultServer, faulty: S3Store, tm
     process.send_signal(signal.SIGKILL)
     process.wait()
     had = _parts_in(token)
+    fault_server.wait_for(lambda: fault_server.connections.open == 0)  # it has come to all that was asked for
     fault_server.requests.clear()
     fault_server.script(PATH, obj)
     faulty.download("key", tmp_path / "file", resume=True)
@@ -574,10 +586,11 @@ def _parts_in(token: Path) -> int:
 
 def test_two_at_a_time(fault_server: FaultServer, faulty: S3Store, tmp_path: Path) -> None:
     obj = Object(DATA)
-    fault_server.script(PATH, lambda request: obj(request).having(SLOW))
+    fault_server.script(PATH, lambda request: obj(request).having(Stall()) if _start(request) else obj(request))
     first = faulty.futures.download("key", tmp_path / "file", part_size=MIB, resume=True)
     _wait_for_content(tmp_path)
     with pytest.raises(LocalFileError, match="another download to it is under way"):
         faulty.download("key", tmp_path / "file", resume=True)
-    first.result(60)
+    fault_server.script(PATH, obj)
+    fault_server.wait_for(lambda: fault_server.release() or first.done())
     assert (tmp_path / "file").read_bytes() == DATA

@@ -97,10 +97,11 @@ def test_another_answer_is_used(fault_server: FaultServer, read: Read) -> None:
 
 
 def test_off_unless_asked_for(fault_server: FaultServer) -> None:
-    store = hedging(fault_server, hedge=False, read_timeout="300ms")
+    store = hedging(fault_server, hedge=False, read_timeout="1s")
     fault_server.script("/bucket/slow", never_at_first())
+    before = store.stats()["retries"]
     assert get(store, "slow") == DATA
-    assert (store.stats()["hedges"], store.stats()["retries"]) == (0, 1)
+    assert (store.stats()["hedges"], store.stats()["retries"] - before) == (0, 1)
 
 
 def test_the_callers_memory_is_written_by_one(fault_server: FaultServer) -> None:
@@ -140,16 +141,17 @@ def test_one_in_twenty_at_most(fault_server: FaultServer) -> None:
 
 @pytest.mark.parametrize("operation", ["put", "delete", "head", "list"])
 def test_only_objects_are_read_twice(fault_server: FaultServer, operation: str) -> None:
-    store = hedging(fault_server, read_timeout="300ms")
+    store = hedging(fault_server, read_timeout="1s")
     page = Response.xml("<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
     last = {"put": Response(200, headers=(("ETag", '"a"'),)), "delete": Response(204), "list": page}
     path = "/bucket" if operation == "list" else "/bucket/slow"
     fault_server.script(path, [Response(200).having(Stall()), last.get(operation, Object(DATA))])
-    before = store.stats()["hedges"]
+    before = store.stats()
     if operation == "put":
         store.put("slow", b"content")
     elif operation == "list":
         store.list().collect()
     else:
         getattr(store, operation)("slow")
-    assert (store.stats()["hedges"], store.stats()["retries"]) == (before, 1)
+    after = store.stats()
+    assert (after["hedges"] - before["hedges"], after["retries"] - before["retries"]) == (0, 1)

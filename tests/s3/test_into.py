@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cumulo import runtime
 from cumulo.exceptions import BaseError
 from cumulo.store import S3Store
 from tests.ctrl_c import ctrl_c_when
@@ -89,7 +90,7 @@ def test_nothing_is_written_after_a_future_is_cancelled(fault_server: FaultServe
     assert future.cancel()
     with pytest.raises(CancelledError):
         future.result(30)
-    time.sleep(0.3)  # the dispatcher's thread stops it
+    fault_server.wait_for(lambda: runtime.stats()["in_flight"] == 0)  # the dispatcher's thread stops it
     after = bytes(target)
     time.sleep(0.3)
     assert target == after

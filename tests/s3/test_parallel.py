@@ -290,7 +290,7 @@ def test_a_stream_stays_within_the_budget(fault_server: FaultServer) -> None:
     finally:
         cumulo.runtime.configure(memory_bytes=1 << 30)
     gc.collect()
-    assert cumulo.runtime.stats()["buffer_bytes"] <= before
+    fault_server.wait_for(lambda: cumulo.runtime.stats()["buffer_bytes"] <= before)
 
 
 def test_a_stream_that_goes_from_thread_to_thread_and_back(fault_server: FaultServer) -> None:

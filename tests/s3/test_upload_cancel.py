@@ -131,11 +131,8 @@ def test_a_cancelled_future(fault_server: FaultServer, faulty: S3Store, upload: 
 
 @verbs
 def test_ctrl_c(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str) -> None:
-    releasing = threading.Timer(0.3, fault_server.release)
-    releasing.start()
-    with ctrl_c_when(lambda: fault_server.stalled):
+    with ctrl_c_when(lambda: fault_server.stalled, afterwards=fault_server.release):
         VERBS[verb](faulty, "")
-    releasing.join()
     assert upload.aborted, "before the call has ended"
     _assert_taken_back(fault_server, upload)
 

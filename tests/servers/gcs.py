@@ -31,6 +31,7 @@ _JSON_LIST = re.compile(r"/storage/v1/b/([^/]+)/o")
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # with five, some of many that connect at once wait for a second or three
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients go away as they please."""

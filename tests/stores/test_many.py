@@ -14,7 +14,7 @@ import pytest
 
 import cumulo.runtime
 from cumulo.store import LocalStore, MemoryStore, S3Store
-from tests.faults import Delay, FaultServer, Faulty, Object
+from tests.faults import Delay, FaultServer, Faulty, Object, Stall
 from tests.s3.support import MIB
 
 from .many import Counted, closed, small, store_of
@@ -55,7 +55,10 @@ def test_no_more_than_max_concurrency_are_under_way(fault_server: FaultServer, s
     thread = threading.Thread(target=lambda: taken.extend(stream))
     thread.start()
     for round_ in range(1, 4):
-        fault_server.wait_for(lambda: fault_server.stalled == most)
+        # Those of the round before may seem to stall still.
+        fault_server.wait_for(
+            lambda round_=round_: fault_server.stalled == most and len(fault_server.requests) >= most * round_
+        )
         time.sleep(0.05)
         assert len(fault_server.requests) == most * round_
         fault_server.release()
@@ -66,9 +69,14 @@ def test_no_more_than_max_concurrency_are_under_way(fault_server: FaultServer, s
 
 
 def test_results_come_as_they_are_complete_unless_in_order(fault_server: FaultServer, store: S3Store) -> None:
-    fault_server.script("/bucket/late", Faulty(Object(b"late"), Delay(0.3)))
+    fault_server.script("/bucket/late", Faulty(Object(b"late"), Stall()))
     paths = ["late", *small(30)]
-    assert [item.index for item in store.get_many(paths)][-1] == 0
+    stream = store.get_many(paths)
+    assert 0 not in [next(stream).index for _ in range(30)]
+    fault_server.wait_for(lambda: fault_server.stalled)
+    fault_server.release()
+    assert [item.index for item in stream] == [0]
+    fault_server.script("/bucket/late", Faulty(Object(b"late"), Delay(0.3)))
     assert [item.index for item in store.get_many(paths, ordered=True)] == list(range(31))
 
 
@@ -113,7 +121,7 @@ def test_a_consumer_that_stops_taking_stops_the_transfers(fault_server: FaultSer
 def test_a_slow_iterator_does_not_hold_back_what_is_there(fault_server: FaultServer, store: S3Store) -> None:
     def slowly() -> Iterator[str]:
         for path in small(8):
-            time.sleep(0.05)
+            time.sleep(0.3)
             pulled.append(path)
             yield path
 

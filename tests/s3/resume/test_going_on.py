@@ -191,6 +191,7 @@ def test_a_killed_process(fault_server: FaultServer, faulty: S3Store, upload: Up
     had = _killed(options, source)
     assert 0 < len(had) < PARTS
     fault_server.script(PATH + "?partNumber", upload, method="PUT")
+    fault_server.wait_for(lambda: fault_server.connections.open == 0)  # it has come to all that was sent
     fault_server.requests.clear()
     faulty.put("key", source, resume=True)
     assert parts_sent(fault_server) == sorted(set(range(1, PARTS + 1)) - had)
