@@ -173,6 +173,11 @@ static int s_check_range(struct cml_request *request) {
     return CML_ERR_WRONG_RANGE;
 }
 
+bool cml_exceeds_range(const struct cml_request *request, uint64_t length) {
+    const struct cml_response *got = &request->current;
+    return got->status == 206 && got->has_range && length > got->range_end - got->range_start;
+}
+
 static bool s_has_no_body(const struct cml_request *request) {
     int status = request->current.status;
     return request->is_head || status == 204 || status == 304;
@@ -188,6 +193,9 @@ int cml_check_headers(struct cml_request *request) {
     }
     if (got->bad_length || (got->chunked && got->content_length >= 0)) {
         return CML_ERR_PROTOCOL;
+    }
+    if (got->content_length > 0 && cml_exceeds_range(request, (uint64_t)got->content_length)) {
+        return CML_ERR_WRONG_RANGE; /* whose bytes are they? nobody has room for the rest */
     }
     if (request->committed && request->received > 0) {
         return s_check_resumed(request);
@@ -360,7 +368,7 @@ bool cml_can_go_on(struct cml_request *request) {
 }
 
 bool cml_all_is_here(const struct cml_request *request) {
-    if (!cml_is_resumable(request) || request->received == 0 || request->sum_whole || request->response.chunked) {
+    if (!cml_is_resumable(request) || request->received == 0 || request->sum_whole) {
         return false;
     }
     uint64_t start, end;
