@@ -288,7 +288,7 @@ static bool s_name_may_resolve(const struct cml_request *request) {
 
 /* An attempt that has brought a good deal of the body is no failure in a row, however long it took. Stalls are counted
  * all the same: each costs its whole time. */
-static void s_forgive(struct cml_request *request) {
+void cml_forgive(struct cml_request *request) {
     if (request->received < request->attempt_base + CML_SPILL_BYTES || !cml_is_resumable(request)) {
         return;
     }
@@ -322,7 +322,7 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     if ((error == CML_ERR_WRONG_RANGE || error == CML_ERR_NO_LENGTH) && request->wrong_answers++ > 0) {
         return false; /* said twice: it is how this server answers */
     }
-    s_forgive(request);
+    cml_forgive(request);
     bool heals = error == CML_ERR_STATUS
                      ? cml_status_is_retryable(&request->current, request->error_body, request->error_len)
                      : cml_error_is_retryable(error);
