@@ -454,8 +454,11 @@ bool cml_signs(const struct cml_request *request);
 bool cml_is_error_status(const struct cml_request *request);
 void cml_keep_error_body(struct cml_request *request, const uint8_t *data, size_t length);
 bool cml_is_resumable(const struct cml_request *request);
+/* Whether so many body bytes of this attempt are more than the range that it says it brings. */
+bool cml_exceeds_range(const struct cml_request *request, uint64_t length);
 int cml_check_headers(struct cml_request *request); /* CML_OK or what is wrong */
 int cml_check_end(struct cml_request *request);
+void cml_forgive(struct cml_request *request); /* at the end of an attempt: the failures before it, if it got on */
 bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns); /* whether another attempt may help */
 bool cml_can_go_on(struct cml_request *request); /* whether what was received can be kept or thrown away */
 bool cml_may_be_done(const struct cml_request *request); /* whether the failed attempt may have had its effect */

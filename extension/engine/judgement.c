@@ -173,6 +173,11 @@ static int s_check_range(struct cml_request *request) {
     return CML_ERR_WRONG_RANGE;
 }
 
+bool cml_exceeds_range(const struct cml_request *request, uint64_t length) {
+    const struct cml_response *got = &request->current;
+    return got->status == 206 && got->has_range && length > got->range_end - got->range_start;
+}
+
 static bool s_has_no_body(const struct cml_request *request) {
     int status = request->current.status;
     return request->is_head || status == 204 || status == 304;
@@ -188,6 +193,9 @@ int cml_check_headers(struct cml_request *request) {
     }
     if (got->bad_length || (got->chunked && got->content_length >= 0)) {
         return CML_ERR_PROTOCOL;
+    }
+    if (got->content_length > 0 && cml_exceeds_range(request, (uint64_t)got->content_length)) {
+        return CML_ERR_WRONG_RANGE; /* whose bytes are they? nobody has room for the rest */
     }
     if (request->committed && request->received > 0) {
         return s_check_resumed(request);
@@ -280,7 +288,7 @@ static bool s_name_may_resolve(const struct cml_request *request) {
 
 /* An attempt that has brought a good deal of the body is no failure in a row, however long it took. Stalls are counted
  * all the same: each costs its whole time. */
-static void s_forgive(struct cml_request *request) {
+void cml_forgive(struct cml_request *request) {
     if (request->received < request->attempt_base + CML_SPILL_BYTES || !cml_is_resumable(request)) {
         return;
     }
@@ -314,7 +322,7 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     if ((error == CML_ERR_WRONG_RANGE || error == CML_ERR_NO_LENGTH) && request->wrong_answers++ > 0) {
         return false; /* said twice: it is how this server answers */
     }
-    s_forgive(request);
+    cml_forgive(request);
     bool heals = error == CML_ERR_STATUS
                      ? cml_status_is_retryable(&request->current, request->error_body, request->error_len)
                      : cml_error_is_retryable(error);
@@ -360,7 +368,7 @@ bool cml_can_go_on(struct cml_request *request) {
 }
 
 bool cml_all_is_here(const struct cml_request *request) {
-    if (!cml_is_resumable(request) || request->received == 0 || request->sum_whole || request->response.chunked) {
+    if (!cml_is_resumable(request) || request->received == 0 || request->sum_whole) {
         return false;
     }
     uint64_t start, end;

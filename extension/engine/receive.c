@@ -210,7 +210,8 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
         return;
     }
     bool filled = false;
-    int error = s_keep(request, data, length, &filled);
+    int error = cml_exceeds_range(request, request->attempt_received) ? CML_ERR_WRONG_RANGE /* it came in chunks */
+                                                                      : s_keep(request, data, length, &filled);
     if (error != CML_OK) {
         cml_request_note(request, error, 0);
         cml_request_abort(request, CML_DELIVER, CML_THEN_FAIL);

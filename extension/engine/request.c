@@ -297,6 +297,7 @@ static void s_resume_if_room(struct cml_request *request) {
 
 static void s_park(struct cml_request *request, enum cml_action action) {
     cml_request_enter(request, action, CML_PARKED);
+    cml_forgive(request);
     cml_body_drop_spill(request);
     cml_shard_sweep_by(request->shard, request->deadline_ns); /* sweeps leave out what is being aborted */
     s_resume_if_room(request);
@@ -335,8 +336,9 @@ static void s_fail(struct cml_request *request) {
 }
 
 static void s_retry(struct cml_request *request) {
-    if (request->state == CML_QUEUED) {
-        s_count_attempt(request); /* one that found no connection */
+    if (request->state == CML_QUEUED) { /* it has found no connection */
+        s_count_attempt(request);
+        request->trying_since_ns = request->trying_since_ns != 0 ? request->trying_since_ns : request->waiting_since_ns;
     }
     if (request->state == CML_PAUSED) {
         cml_link_remove(&request->wait_link);
@@ -387,6 +389,7 @@ void cml_dispatch(struct cml_request *request, enum cml_event event) {
             s_broken_while_paused(request);
             break;
         case CML_EVICT:
+            cml_request_note(request, CML_OK, 0); /* no failure: others need its connection */
             cml_request_abort(request, action, CML_THEN_PARK);
             break;
         case CML_ABORT:

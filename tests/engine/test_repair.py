@@ -120,6 +120,35 @@ def test_the_time_of_a_reader_is_none_of_retries(fault_server: FaultServer, conn
     assert data + b"".join(read_stream(stream, 50_000)) == long.data
 
 
+def test_no_connection_after_the_time_of_a_reader(fault_server: FaultServer) -> None:
+    url = fault_server.tls_url()
+    ca_pem = fault_server.ca_file.read_bytes()
+    client = make_client(url, ca_pem=ca_pem, max_connections=1, max_idle=0, retry_timeout_ms=200)
+    long = Object(DATA * 20)
+    fault_server.script(PATH, long)
+    fault_server.script("/bucket/other", Response.of(b"other"))
+    stream = open_stream(client)
+    data = read_piece(stream, 50_000)
+    assert get(client, "/bucket/other") == b"other"  # it has had the stream's connection
+    time.sleep(0.4)
+    fault_server.greet(["rst", "serve"], url=url)
+    assert data + b"".join(read_stream(stream, 50_000)) == long.data
+
+
+def test_failures_between_which_a_reader_was_waited_for(fault_server: FaultServer, connect: Connect) -> None:
+    """They are none in a row either, where others had the stream's connection each time."""
+    client = connect(max_connections=1, max_retries=1)
+    long = Object(DATA * 20)
+    fault_server.script(PATH, [*[long, Response.error(503)] * 3, long])
+    fault_server.script("/bucket/other", Response.of(b"other"))
+    stream = open_stream(client)
+    data = b""
+    for _ in range(3):
+        data += read_piece(stream, 100_000)
+        assert get(client, "/bucket/other") == b"other"
+    assert data + b"".join(read_stream(stream, 50_000)) == long.data
+
+
 def test_it_gives_up_when_nothing_helps(fault_server: FaultServer, connect: Connect) -> None:
     fault_server.script(PATH, broken(0))
     error = error_of(lambda: whole(connect(max_retries=3)))

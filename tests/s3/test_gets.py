@@ -255,6 +255,43 @@ def test_a_range_that_is_shorter_than_it_says_goes_on(
     assert content == LARGE[1000 : 1000 + size]
 
 
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("size", [1000, 9 * MIB])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_range_that_is_longer_than_it_says(
+    fault_server: FaultServer, faulty: S3Store, streamed: bool, size: int, framing: Any
+) -> None:
+    """Whose bytes are they? There is no room for them, so who reads would wait for ever."""
+    whole = Object(LARGE)
+    longer = LARGE[1000 : 1000 + size + 200_000]
+    fault_server.script(PATH, lambda request: whole(request).but(body=longer, framing=framing))
+
+    def fetch() -> None:
+        result = faulty.get("key", options={"range": (1000, 1000 + size)}, max_concurrency=1)
+        _ = list(result.stream(100_000)) if streamed else result.bytes()
+
+    with pytest.raises(GenericError, match="other bytes than those asked for"):
+        fetch()
+
+
+@pytest.mark.parametrize("size", [1000, 9 * MIB])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_range_in_chunks_that_breaks_off_behind_its_last_byte(
+    fault_server: FaultServer, faulty: S3Store, streamed: bool, size: int
+) -> None:
+    """All that its Content-Range has is here; there is no rest to ask for."""
+    whole = Object(LARGE)
+
+    def cut(request: Request) -> Response:
+        answer = whole(request).but(framing="chunked", chunk_bytes=size)
+        return answer.having(Cut(len(f"{size:x}\r\n") + size + 2))
+
+    fault_server.script(PATH, [cut, Response.error(416)])
+    result = faulty.get("key", options={"range": (1000, 1000 + size)}, max_concurrency=1)
+    content = b"".join(result.stream(100_000)) if streamed else result.bytes()
+    assert content == LARGE[1000 : 1000 + size]
+
+
 @pytest.mark.parametrize("framing", ["none", "chunked"])
 def test_bodies_of_unknown_length(fault_server: FaultServer, faulty: S3Store, framing: Any) -> None:
     """Ended by the connection alone, nothing says whether it is whole. get's metadata needs a size anyway."""

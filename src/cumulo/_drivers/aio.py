@@ -67,6 +67,12 @@ class _LoopHost:
         self._pulling: asyncio.Task[Any] | Future[Any] | None = None
         self.queue = loop_queue(loop)
 
+    def enter(self, job: Callable[[], None]) -> None:
+        if asyncio._get_running_loop() is self._loop:
+            job()
+        else:
+            self._post(job)
+
     def resolve(self, value: Any) -> None:
         if not self._future.done():
             self._future.set_result(value)

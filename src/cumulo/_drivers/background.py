@@ -169,6 +169,12 @@ class _BackgroundHost:
         self._pulling: Future[Any] | None = None
         self.queue = dispatcher.queue
 
+    def enter(self, job: Callable[[], None]) -> None:
+        if threading.current_thread() is self._dispatcher.thread:
+            job()
+        else:
+            self._dispatcher.post(job)
+
     def resolve(self, value: Any) -> None:
         self._future.unbind()
         if not self._future.done():

@@ -91,12 +91,16 @@ class Mailbox:
         self.queue: Queue | None = None
         """Where requests of the plan send their news: the queue of the driver that ran it last."""
         self.wake: Callable[[], None] | None = None
-        """What the driver wants called once, when there is a note; set by drivers that don't sleep on `queue`."""
+        """What the driver wants called once, when there is a note; set by drivers that don't sleep on `queue`. On any
+        thread.
+        """
 
     def put(self, note: Any) -> None:
-        """Leave a note and go on with who waits for it: where that one runs, and nowhere else."""
+        """Leave a note and wake who waits for it. Any thread: one that read a stream may still hand out its news when
+        another driver has come already.
+        """
         self.notes.append(note)
-        wake, self.wake = self.wake, None
+        wake = vars(self).pop("wake", None)  # in one step, whatever other threads do
         if wake is not None:
             wake()
 

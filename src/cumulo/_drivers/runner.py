@@ -21,6 +21,10 @@ class Host(Protocol):
 
     queue: Queue
 
+    def enter(self, job: Callable[[], None]) -> None:
+        """Run a job in this host's context: at once where that is here."""
+        ...
+
     def resolve(self, value: Any) -> None: ...
     def fail(self, error: BaseException) -> None: ...
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None: ...
@@ -153,7 +157,7 @@ class Runner:
             return True, None, None
         self._waiting = effect
         done = self._done_of(effect)
-        mailbox.wake = lambda: done(None, None)
+        mailbox.wake = lambda: self._host.enter(lambda: done(None, None))
         return False, None, None
 
     def _begin_wait(self, effect: Until) -> tuple[bool, Any, BaseException | None]:
