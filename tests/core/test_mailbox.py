@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 
 from cumulo._drivers import run_async, run_in_background
 from cumulo._drivers.effects import Mailbox, Plan, Receive
@@ -47,3 +48,36 @@ def test_in_the_background() -> None:
     waiting.leave_a_note()
     thread = future.result(10)
     assert {each.ident: each.name for each in threading.enumerate()}[thread] == "cumulo-futures"
+
+
+class _Late(deque[str]):
+    """Notes of which another thread leaves the first just after a driver has seen that there is none."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        super().__init__()
+        self._mailbox: Mailbox | None = mailbox
+
+    def __bool__(self) -> bool:
+        any_yet = len(self) > 0
+        mailbox, self._mailbox = self._mailbox, None
+        if mailbox is not None:
+            thread = threading.Thread(target=mailbox.put, args=("note",))
+            thread.start()
+            thread.join()
+        return any_yet
+
+
+def test_a_note_in_the_moment_in_which_a_plan_comes_to_wait() -> None:
+    mailbox = Mailbox()
+    mailbox.notes = _Late(mailbox)
+
+    def plan() -> Plan[int]:
+        yield Receive(mailbox)
+        return len(mailbox.notes)
+
+    async def main() -> int:
+        return await asyncio.wait_for(run_async(plan()), 10)
+
+    assert asyncio.run(main()) == 1
+    mailbox.notes = _Late(mailbox)
+    assert run_in_background(plan()).result(10) == 1

@@ -158,7 +158,11 @@ class Runner:
         self._waiting = effect
         done = self._done_of(effect)
         mailbox.wake = lambda: self._host.enter(lambda: done(None, None))
-        return False, None, None
+        if not mailbox.notes:
+            return False, None, None
+        # Another thread has left one meanwhile, perhaps too early to see whom to wake.
+        self._waiting = mailbox.wake = None
+        return True, None, None
 
     def _begin_wait(self, effect: Until) -> tuple[bool, Any, BaseException | None]:
         request = effect.request
