@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -18,9 +19,11 @@ import pytest
 import uvloop
 
 from cumulo._drivers import pool, sync
+from cumulo._native import live_objects
+from cumulo.exceptions import PermissionDeniedError, RequestTimeoutError
 from cumulo.store import MemoryStore, S3Store
 from tests.ctrl_c import ctrl_c_when
-from tests.faults import FaultServer, Faulty, Object, Response, Stall, Upload
+from tests.faults import Delay, FaultServer, Faulty, Object, Response, Stall, Upload
 
 from .support import MIB, PATH, fault_store, with_query
 
@@ -118,6 +121,63 @@ def test_a_loop_that_is_closed(fault_server: FaultServer, faulty: S3Store, uploa
     _assert_taken_back(fault_server, upload)
 
 
+LEFT = pytest.mark.parametrize("where", ["?uploads", "?partNumber=2"], ids=["creating", "sending"])
+
+
+@LEFT
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_loop_that_ends_before_a_call(fault_server: FaultServer, faulty: S3Store, where: str, run: Any) -> None:
+    """Which is no task, that a loop would cancel: as when another one of those in `asyncio.gather` fails."""
+    upload = Upload()
+    fault_server.script(PATH, upload)
+    fault_server.script(PATH + where, Faulty(upload, Stall()))
+    fault_server.script("/bucket/refused", Response.error(403))
+
+    async def leave() -> None:
+        call = faulty.put_async("key", DATA)
+        await fault_server.wait_for_async(lambda: fault_server.stalled)
+        await asyncio.gather(call, faulty.put_async("refused", b""))
+
+    with pytest.raises(PermissionDeniedError):
+        run(leave())
+    live_objects()  # looks for loops that have ended, as any use does now and then
+    fault_server.release()
+    fault_server.wait_for(lambda: upload.aborted)
+    assert (upload.parts, upload.completed) == ({}, [])
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_source_of_a_loop_that_ends_before_a_call(fault_server: FaultServer, faulty: S3Store, kind: str) -> None:
+    upload, gate, ended = Upload(), threading.Event(), list[str]()
+    fault_server.script(PATH, upload)
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            yield DATA
+            gate.wait()
+            yield DATA
+        finally:
+            ended.append("sync")
+
+    async def async_pieces() -> AsyncIterator[bytes]:
+        try:
+            yield DATA
+            await asyncio.sleep(60)
+        finally:
+            ended.append("async")
+
+    async def leave() -> None:
+        call = faulty.put_async("key", pieces() if kind == "sync" else async_pieces())
+        await fault_server.wait_for_async(lambda: any(len(parts) > 1 for parts in upload.parts.values()))
+        assert not call.done()
+
+    asyncio.run(leave())
+    live_objects()
+    gate.set()
+    fault_server.wait_for(lambda: upload.aborted and ended)
+    assert (upload.parts, upload.completed, ended) == ({}, [], [kind])
+
+
 @verbs
 def test_a_cancelled_future(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str) -> None:
     future = VERBS[verb](faulty.futures, "")
@@ -129,13 +189,42 @@ def test_a_cancelled_future(fault_server: FaultServer, faulty: S3Store, upload: 
     assert future.cancelled()
 
 
+@pytest.mark.parametrize("answered", [True, False], ids=["late", "never"])
+@verbs
+def test_a_timeout(fault_server: FaultServer, verb: str, answered: bool) -> None:
+    """Passes while the upload is created: who is to take it back has to hear of it, so there is a little more time."""
+    made = Upload()
+    late = Delay(0.8) if answered else Stall()
+    fault_server.script(PATH, made)
+    fault_server.script(PATH + "?uploads", Faulty(made, late), method="POST")
+    fault_server.script("/bucket/from", Object(b"content"))
+    store = fault_store(fault_server, client_options={"timeout": 0.4})
+    call = VERBS[verb] if verb == "copy" else lambda store, _: store.put("key", b"content", use_multipart=True)
+    try:
+        call(store, "")
+    except RequestTimeoutError:
+        assert not answered or made.aborted
+    else:
+        assert made.completed
+    assert bool(made.parts) is not answered
+
+
 @verbs
 def test_ctrl_c(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str) -> None:
-    releasing = threading.Timer(0.3, fault_server.release)
-    releasing.start()
-    with ctrl_c_when(lambda: fault_server.stalled):
+    pressed = threading.Event()
+
+    def press_and_release(press: Callable[[threading.Event], None]) -> None:
+        fault_server.wait_for(lambda: fault_server.stalled)
+        press(pressed)
+        time.sleep(0.1)
+        fault_server.release()
+
+    with ctrl_c_when(lambda: False) as press:
+        releasing = threading.Thread(target=press_and_release, args=(press,))
+        releasing.start()
         VERBS[verb](faulty, "")
     releasing.join()
+    assert pressed.is_set()
     assert upload.aborted, "before the call has ended"
     _assert_taken_back(fault_server, upload)
 
