@@ -25,7 +25,7 @@ cdef class Request:
     cdef Py_ssize_t target_size
     cdef Exported source        # the content that is sent
     cdef bint is_range, is_bulk
-    cdef readonly bint submitted, clean_up
+    cdef readonly bint submitted
     cdef readonly bint ended    # and its end has been heard of
     cdef tuple seen             # the response, once read
     cdef list into              # whose memory the body goes to
@@ -41,7 +41,6 @@ cdef class Request:
                   body=None, file=None, uint64_t collect_limit=64 << 20, str digest=None):
         self.client = client
         self.context = context
-        self.clean_up = clean_up
         self.generation = client.generation
         method_bytes = method.encode("ascii")
         self.c = cml_request_new(client.c, method_bytes, PyBytes_AS_STRING(path), len(path))

@@ -312,6 +312,52 @@ def test_ctrl_c_in_a_program_of_one_coroutine(fault_server: FaultServer, upload:
     _assert_taken_back(fault_server, upload)
 
 
+@pytest.mark.parametrize("how", ["sync", "async", "futures", "many"])
+def test_a_cancel_of_what_is_taken_back_already(fault_server: FaultServer, how: str) -> None:
+    """Does not cut that short."""
+    upload, store = Upload(), fault_store(fault_server)
+    fault_server.script(PATH, upload)
+    fault_server.script(PATH + "?partNumber=1", Response.error(403))
+    fault_server.script(PATH + "?uploadId", [Response.error(503).having(Stall()), upload], method="DELETE")
+
+    def stalled() -> bool:
+        return fault_server.stalled > 0
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(store.put_async("key", DATA))
+        await fault_server.wait_for_async(stalled)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    def press_and_release(press: Callable[[threading.Event], None]) -> None:
+        fault_server.wait_for(stalled)
+        press(threading.Event())
+        time.sleep(0.1)
+        fault_server.release()
+
+    if how == "async":
+        asyncio.run(cancelled())
+    elif how == "futures":
+        future = store.futures.put("key", DATA)
+        fault_server.wait_for(stalled)
+        _cancel(future)
+    elif how == "many":
+        futures = store.futures.put_many([("key", DATA)])
+        waiting = next(iter(futures))
+        fault_server.wait_for(stalled)
+        _cancel(waiting)
+    else:
+        with ctrl_c_when(lambda: False) as press:
+            releasing = threading.Thread(target=press_and_release, args=(press,))
+            releasing.start()
+            store.put("key", DATA)
+        releasing.join()
+    fault_server.release()
+    fault_server.wait_for(lambda: upload.aborted)
+    assert (upload.parts, upload.completed) == ({}, [])
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_the_source_is_ended_too(fault_server: FaultServer, faulty: S3Store, upload: Upload, kind: str) -> None:
     ended: list[str] = []

@@ -86,12 +86,12 @@ class Runner:
         self._step(None, error)
 
     def leave(self) -> None:
-        """The host's context is gone, and nobody waits any more: clean up, or go on with it, where there is another."""
+        """The host's context is gone, and nobody waits any more: clean up, or go on with that, where another is."""
         effect, calling = self._waiting, self._host.calling
         request = _request_of(effect)
         with suppress(RuntimeError):  # no thread to be had
             self._host = heir = self._host.heir()
-            if not self._cancelled and (request is None or not request.clean_up):
+            if not self._cancelled:
                 heir.post(lambda: self.cancel(CancelledError()))
             elif request is not None:
                 heir.post(lambda: self._go_on(request))
