@@ -61,7 +61,16 @@ def _assert_taken_back(server: FaultServer, upload: Upload) -> None:
 
 def _cancel(future: Any) -> None:
     assert future.cancel()
-    MemoryStore().futures.put("x", b"").result(10)  # handled after it, by the same thread
+    _wait_for_the_background()
+
+
+def _look_for_ended_loops() -> None:
+    live_objects()  # which does, as any use does now and then
+    _wait_for_the_background()
+
+
+def _wait_for_the_background() -> None:
+    MemoryStore().futures.put("x", b"").result(10)  # handled after what there is, by the same thread
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -140,7 +149,7 @@ def test_a_loop_that_ends_before_a_call(fault_server: FaultServer, faulty: S3Sto
 
     with pytest.raises(PermissionDeniedError):
         run(leave())
-    live_objects()  # looks for loops that have ended, as any use does now and then
+    _look_for_ended_loops()
     fault_server.release()
     fault_server.wait_for(lambda: upload.aborted)
     assert (upload.parts, upload.completed) == ({}, [])
@@ -172,7 +181,7 @@ def test_a_source_of_a_loop_that_ends_before_a_call(fault_server: FaultServer, f
         assert not call.done()
 
     asyncio.run(leave())
-    live_objects()
+    _look_for_ended_loops()
     gate.set()
     fault_server.wait_for(lambda: upload.aborted and ended)
     assert (upload.parts, upload.completed, ended) == ({}, [], [kind])
