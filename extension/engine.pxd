@@ -142,7 +142,7 @@ cdef extern from "engine/engine.h" nogil:
         CML_SINK_COLLECT, CML_SINK_BUFFER, CML_SINK_STREAM
     enum:
         CML_FLAG_ANNOUNCE_HEADERS, CML_FLAG_ERROR_IN_200, CML_FLAG_VERIFY, CML_FLAG_UNSIGNED, CML_FLAG_CLEAN_UP, \
-            CML_FLAG_CUT, CML_FLAG_WHOLE
+            CML_FLAG_CUT, CML_FLAG_WHOLE, CML_FLAG_NAMES
     cml_request *cml_request_new(cml_client *client, const char *method, const char *path, size_t path_len)
     void cml_request_add_header(cml_request *request, const char *name, size_t name_len, const char *value,
                                 size_t value_len)

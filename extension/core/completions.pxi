@@ -18,6 +18,7 @@ cdef class Queue:
     cdef cml_queue *c
     cdef readonly uint64_t generation
     cdef bint abandoned  # its reader is gone
+    cdef readonly set calls  # what runs in its reader's context, and has a `leave` for when that is gone
     cdef object __weakref__
 
     def __cinit__(self, bint with_descriptor=False):
@@ -25,6 +26,7 @@ cdef class Queue:
         if self.c == NULL:
             raise OSError(errno, f"cannot make a wake-up descriptor: {os.strerror(errno)}")
         self.generation = cml_runtime_generation()
+        self.calls = set()
 
     def __dealloc__(self):
         cml_queue_release(self.c)
@@ -114,6 +116,9 @@ cdef int _abandon(Queue queue) except -1:
         for request in list(_pinned):
             if request.queue is queue:
                 request.orphan()
+        calls, queue.calls = queue.calls, set()
+        for call in calls:
+            call.leave()
     return 0
 
 
@@ -174,6 +179,16 @@ cdef Queue _loop_queue(loop):
 def loop_queue(loop):
     """The queue whose news the running event loop hands out."""
     return _loop_queue(loop)
+
+
+def leave_loops():
+    """At exit: abandon the loops that do not run, and will not any more."""
+    for entry in list(_loops):
+        loop = entry[0]()
+        if loop is None or not loop.is_running():
+            if entry in _loops:
+                _loops.remove(entry)
+                _abandon(entry[1])
 
 
 def _fail_inherited():

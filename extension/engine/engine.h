@@ -144,7 +144,8 @@ enum cml_flags {
     CML_FLAG_UNSIGNED = 8,           /* do not sign although the client does */
     CML_FLAG_CLEAN_UP = 16,          /* an exit waits for it a little: it takes back what was begun at a server */
     CML_FLAG_CUT = 32,               /* a range may be cut out of the whole object, where a server knows no Range */
-    CML_FLAG_WHOLE = 64              /* with ANNOUNCE_HEADERS: not of a body that is fetched unasked, only of its end */
+    CML_FLAG_WHOLE = 64,             /* with ANNOUNCE_HEADERS: not of a body that is fetched unasked, only of its end */
+    CML_FLAG_NAMES = 128             /* only its answer names what it has made: past its time that is waited for a little */
 };
 
 /* path: what follows the authority, percent-encoded, query included. method: a token. Both are copied. */

@@ -339,9 +339,11 @@ struct cml_request {
     size_t error_len;
     uint64_t source_at; /* how far the upload's source was read */
     bool got_headers, reused_connection;
+    bool overdue; /* its time is over, and it is only waited for because of CML_FLAG_NAMES */
     uint32_t attempts, failures, free_retries, auth_retries, checksum_retries, handshake_retries, wrong_answers;
     uint64_t signed_with; /* which publication of the credentials this attempt used */
     uint64_t started_ns, trying_since_ns, deadline_ns, progress_ns, wake_ns, waiting_since_ns;
+    uint64_t sending_since_ns, sent_till_ns; /* when this attempt's upload began, and when it last got on */
     uint64_t probed_ns; /* when, and how much, the kernel had still to send of an upload or to hand out of a body */
     int in_kernel;
     int pending_error, pending_crt;

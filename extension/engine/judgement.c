@@ -286,6 +286,13 @@ static bool s_name_may_resolve(const struct cml_request *request) {
            request->failures < DNS_RETRIES;
 }
 
+/* The time in which an upload got on is none of retries: a slow one is tried again although it took longer than those
+ * may. How often is counted all the same, since each sends all of it. */
+static void s_forgive_sending(struct cml_request *request) {
+    request->trying_since_ns += request->sent_till_ns - request->sending_since_ns;
+    request->sending_since_ns = request->sent_till_ns; /* once: the next may not even find a connection */
+}
+
 /* An attempt that has brought a good deal of the body is no failure in a row, however long it took. Stalls are counted
  * all the same: each costs its whole time. */
 void cml_forgive(struct cml_request *request) {
@@ -304,7 +311,8 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     struct cml_client *client = request->client;
     int error = request->pending_error;
     *wait_ns = 0;
-    if (request->is_twin || atomic_load_explicit(&cml_runtime->closing, memory_order_relaxed) || error == CML_ERR_CANCELLED) {
+    if (request->is_twin || atomic_load_explicit(&cml_runtime->closing, memory_order_relaxed) || error == CML_ERR_CANCELLED ||
+        request->overdue) {
         return false;
     }
     if (error == CML_ERR_RESET && !request->got_headers && request->reused_connection &&
@@ -321,6 +329,9 @@ bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns) {
     }
     if ((error == CML_ERR_WRONG_RANGE || error == CML_ERR_NO_LENGTH) && request->wrong_answers++ > 0) {
         return false; /* said twice: it is how this server answers */
+    }
+    if (request->body_length > 0) {
+        s_forgive_sending(request);
     }
     cml_forgive(request);
     bool heals = error == CML_ERR_STATUS

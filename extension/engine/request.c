@@ -129,6 +129,7 @@ static void s_begin_attempt(struct cml_request *request) {
     request->wanted = UINT64_MAX;
     request->window_credited = 0;
     request->progress_ns = request->probed_ns = cml_now_ns();
+    request->sending_since_ns = request->sent_till_ns = request->progress_ns;
     request->in_kernel = -1;
     s_count_attempt(request);
     request->trying_since_ns = request->trying_since_ns != 0 ? request->trying_since_ns : request->progress_ns;

@@ -26,6 +26,7 @@ void aws_thread_initialize_thread_management(void);
 void aws_thread_decrement_unjoined_count(void);
 size_t aws_thread_get_managed_thread_count(void);
 
+#define NAMED_WITHIN_NS 2000000000ull /* what CML_FLAG_NAMES asks for */
 #define TRIM_AFTER_NS 5000000000ull /* idle buffers go back to the system after so long */
 
 struct cml_runtime *cml_runtime;
@@ -279,14 +280,22 @@ static void s_probe(struct cml_request *request, uint64_t now) {
         int in_kernel = sends ? cml_transport_unsent(request) : cml_socket_unread(request);
         bool moves = in_kernel != request->in_kernel && (sends || in_kernel > 0);
         request->progress_ns = moves ? now : request->progress_ns;
+        request->sent_till_ns = moves && sends ? now : request->sent_till_ns;
         request->in_kernel = in_kernel;
         request->probed_ns = now;
     }
 }
 
+static bool s_is_about_to_name(const struct cml_request *request) {
+    return request->flags & CML_FLAG_NAMES && !request->overdue && (request->state == CML_SENT || request->state == CML_BODY);
+}
+
 static void s_sweep_request(struct cml_request *request, uint64_t now) {
     if (request->state == CML_BACKOFF && now >= request->wake_ns && now < request->deadline_ns) {
         cml_dispatch(request, CML_ON_TIMER);
+    } else if (now >= request->deadline_ns && s_is_about_to_name(request)) {
+        request->overdue = true;
+        request->deadline_ns = now + NAMED_WITHIN_NS;
     } else if (now >= request->deadline_ns) {
         cml_request_note(request, CML_ERR_TOTAL_TIMEOUT, 0);
         cml_dispatch(request, CML_ON_DEADLINE);

@@ -157,7 +157,7 @@ static int s_read(struct aws_input_stream *stream, struct aws_byte_buf *dest) {
     if (result == AWS_OP_SUCCESS) {
         dest->len += take;
         request->source_at = source->next.at;
-        request->progress_ns = cml_now_ns();
+        request->progress_ns = request->sent_till_ns = cml_now_ns();
     }
     return result;
 }

@@ -36,7 +36,8 @@ cdef class Request:
 
     def __cinit__(self, Client client not None, str method not None, bytes path not None, headers=None, *,
                   context=None, range=None, sink="collect", bint announce_headers=False, bint error_in_200=False,
-                  bint verify=False, bint unsigned=False, bint clean_up=False, bint cut=False, double timeout_s=0,
+                  bint verify=False, bint unsigned=False, bint clean_up=False, bint cut=False, bint names=False,
+                  double timeout_s=0,
                   body=None, file=None, uint64_t collect_limit=64 << 20, str digest=None):
         self.client = client
         self.context = context
@@ -53,7 +54,8 @@ cdef class Request:
         cml_request_set_flags(self.c, (
             (CML_FLAG_ANNOUNCE_HEADERS if announce_headers else 0) | (CML_FLAG_ERROR_IN_200 if error_in_200 else 0)
             | (CML_FLAG_VERIFY if verify else 0) | (CML_FLAG_UNSIGNED if unsigned else 0)
-            | (CML_FLAG_CLEAN_UP if clean_up else 0) | (CML_FLAG_CUT if cut else 0)))
+            | (CML_FLAG_CLEAN_UP if clean_up else 0) | (CML_FLAG_CUT if cut else 0)
+            | (CML_FLAG_NAMES if names else 0)))
         cml_request_set_sink(self.c, CML_SINK_STREAM if sink == "stream" else
                              CML_SINK_BUFFER if sink == "buffer" else CML_SINK_COLLECT, collect_limit)
         if digest is not None and not cml_request_set_digest(self.c, digest.encode("ascii")):

@@ -137,6 +137,27 @@ def test_the_total_timeout(fault_server: FaultServer, connect: Connect, step: Re
     fault_server.wait_for(lambda: fault_server.connections.open == 0 or fault_server.requests[-1].answered)
 
 
+def test_an_answer_that_names_what_it_made(fault_server: FaultServer, connect: Connect) -> None:
+    """Is waited for a little longer than the total timeout: nobody else could take that back."""
+    client = connect(total_timeout_ms=200)
+    fault_server.script(PATH, Response.of(b"name").having(Delay(0.6)))
+    assert bytes(request(client, "POST", names=True).perform().take_body()) == b"name"
+    assert error_of(lambda: request(client, "POST").perform()).error == "total_timeout"
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [(Response.never(), "total_timeout"), (Response.error(503).having(Delay(0.6)), "status")],
+    ids=["never", "refused"],
+)
+def test_such_an_answer_that_does_not_come(
+    fault_server: FaultServer, connect: Connect, step: Response, error: str
+) -> None:
+    fault_server.script(PATH, step)
+    failed = error_of(lambda: request(connect(total_timeout_ms=200), "POST", names=True).perform())
+    assert (failed.error, failed.attempts) == (error, 1)
+
+
 def test_the_total_timeout_of_one_request(fault_server: FaultServer, client: native.Client) -> None:
     fault_server.script(PATH, Response.never())
     assert error_of(lambda: get(client, timeout_s=2)).error == "total_timeout"

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -193,6 +194,32 @@ def test_the_connection_breaks_on_the_way(fault_server: FaultServer, client: nat
         assert done.wait(CHILD_S)
     assert (upload.error, upload.attempts) == (None, 2)
     assert stored.data == LARGE
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_break_after_a_time_longer_than_that_for_retries(retries: int) -> None:
+    """As long as the upload gets on that is none of it; how often it may be sent is counted all the same."""
+    served: list[int] = []
+
+    def serve(sock: socket.socket) -> None:
+        left = len(LARGE) + 10_000  # more than there is with the head
+        began = time.monotonic()
+        while left > 20_000 and (data := sock.recv(min(left, 65536))):
+            left -= len(data)
+            if not served and time.monotonic() - began < 3:
+                time.sleep(0.05)
+        served.append(left)
+        if len(served) > 1:
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+
+    with raw_server(serve, times=1 + retries) as url:
+        client = make_client(url, retry_timeout_ms=2000, max_retries=retries)
+        if retries:
+            assert put(client, LARGE).attempts == 2
+        else:
+            assert error_of(lambda: put(client, LARGE)).attempts == 1
 
 
 @pytest.mark.parametrize("after", ["keep", "fin", "rst", "hold"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import sys
 import threading
 import time
@@ -90,6 +91,18 @@ def with_an_async_iterator(url: str) -> None:
         upload = _store(url).put_async("key", pieces())
         await inside.wait()
         assert not upload.done()
+
+    asyncio.run(main())
+
+
+def with_a_download(url: str, file: str) -> None:
+    """Half of the content has come, and nobody awaits the rest; nor the parts of an upload."""
+
+    async def main() -> None:
+        calls = [_store(url).download_async("from", file), _store(url).put_async("key", bytes(12 * MIB))]
+        while not os.listdir(os.path.dirname(file)) or _store(url).list().collect():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        assert not any(call.done() for call in calls)
 
     asyncio.run(main())
 

@@ -12,7 +12,8 @@ from tests.faults import FaultServer, Object
 from .support import PATH
 
 PROGRAM = """
-import os, resource, sys
+import os, resource, sys, time
+import cumulo
 from cumulo.store import S3Store
 
 def used_up():
@@ -31,6 +32,8 @@ if not before:
     assert store.get("key").bytes() == b"content"
     print("used", flush=True)
     sys.stdin.readline()
+    while cumulo.runtime.stats()["connections"]:  # what closes after this would leave a descriptor
+        time.sleep(0.01)
 resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
 calls = [lambda: store.get("key").bytes(), lambda: store.put("key", b"x"), lambda: store.list().collect()]
 import cumulo.exceptions, cumulo._errors, cumulo._operations.put, cumulo._operations.list

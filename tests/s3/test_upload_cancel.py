@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -18,9 +19,11 @@ import pytest
 import uvloop
 
 from cumulo._drivers import pool, sync
+from cumulo._native import live_objects
+from cumulo.exceptions import PermissionDeniedError, RequestTimeoutError
 from cumulo.store import MemoryStore, S3Store
 from tests.ctrl_c import ctrl_c_when
-from tests.faults import FaultServer, Faulty, Object, Response, Stall, Upload
+from tests.faults import Delay, FaultServer, Faulty, Object, Response, Stall, Upload
 
 from .support import MIB, PATH, fault_store, with_query
 
@@ -58,7 +61,16 @@ def _assert_taken_back(server: FaultServer, upload: Upload) -> None:
 
 def _cancel(future: Any) -> None:
     assert future.cancel()
-    MemoryStore().futures.put("x", b"").result(10)  # handled after it, by the same thread
+    _wait_for_the_background()
+
+
+def _look_for_ended_loops() -> None:
+    live_objects()  # which does, as any use does now and then
+    _wait_for_the_background()
+
+
+def _wait_for_the_background() -> None:
+    MemoryStore().futures.put("x", b"").result(10)  # handled after what there is, by the same thread
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -118,6 +130,63 @@ def test_a_loop_that_is_closed(fault_server: FaultServer, faulty: S3Store, uploa
     _assert_taken_back(fault_server, upload)
 
 
+LEFT = pytest.mark.parametrize("where", ["?uploads", "?partNumber=2"], ids=["creating", "sending"])
+
+
+@LEFT
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_loop_that_ends_before_a_call(fault_server: FaultServer, faulty: S3Store, where: str, run: Any) -> None:
+    """Which is no task, that a loop would cancel: as when another one of those in `asyncio.gather` fails."""
+    upload = Upload()
+    fault_server.script(PATH, upload)
+    fault_server.script(PATH + where, Faulty(upload, Stall()))
+    fault_server.script("/bucket/refused", Response.error(403))
+
+    async def leave() -> None:
+        call = faulty.put_async("key", DATA)
+        await fault_server.wait_for_async(lambda: fault_server.stalled)
+        await asyncio.gather(call, faulty.put_async("refused", b""))
+
+    with pytest.raises(PermissionDeniedError):
+        run(leave())
+    _look_for_ended_loops()
+    fault_server.release()
+    fault_server.wait_for(lambda: upload.aborted)
+    assert (upload.parts, upload.completed) == ({}, [])
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_source_of_a_loop_that_ends_before_a_call(fault_server: FaultServer, faulty: S3Store, kind: str) -> None:
+    upload, gate, ended = Upload(), threading.Event(), list[str]()
+    fault_server.script(PATH, upload)
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            yield DATA
+            gate.wait()
+            yield DATA
+        finally:
+            ended.append("sync")
+
+    async def async_pieces() -> AsyncIterator[bytes]:
+        try:
+            yield DATA
+            await asyncio.sleep(60)
+        finally:
+            ended.append("async")
+
+    async def leave() -> None:
+        call = faulty.put_async("key", pieces() if kind == "sync" else async_pieces())
+        await fault_server.wait_for_async(lambda: any(len(parts) > 1 for parts in upload.parts.values()))
+        assert not call.done()
+
+    asyncio.run(leave())
+    _look_for_ended_loops()
+    gate.set()
+    fault_server.wait_for(lambda: upload.aborted and ended)
+    assert (upload.parts, upload.completed, ended) == ({}, [], [kind])
+
+
 @verbs
 def test_a_cancelled_future(fault_server: FaultServer, faulty: S3Store, upload: Upload, verb: str) -> None:
     future = VERBS[verb](faulty.futures, "")
@@ -127,6 +196,26 @@ def test_a_cancelled_future(fault_server: FaultServer, faulty: S3Store, upload: 
     _assert_taken_back(fault_server, upload)
     fault_server.wait_for(future.done)
     assert future.cancelled()
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["late", "never"])
+@verbs
+def test_a_timeout(fault_server: FaultServer, verb: str, answered: bool) -> None:
+    """Passes while the upload is created: who is to take it back has to hear of it, so there is a little more time."""
+    made = Upload()
+    late = Delay(0.8) if answered else Stall()
+    fault_server.script(PATH, made)
+    fault_server.script(PATH + "?uploads", Faulty(made, late), method="POST")
+    fault_server.script("/bucket/from", Object(b"content"))
+    store = fault_store(fault_server, client_options={"timeout": 0.4})
+    call = VERBS[verb] if verb == "copy" else lambda store, _: store.put("key", b"content", use_multipart=True)
+    try:
+        call(store, "")
+    except RequestTimeoutError:
+        assert not answered or made.aborted
+    else:
+        assert made.completed
+    assert bool(made.parts) is not answered
 
 
 @verbs
@@ -218,6 +307,52 @@ def test_ctrl_c_in_a_program_of_one_coroutine(fault_server: FaultServer, upload:
         assert process.communicate(timeout=20) == ("", "")
     assert process.returncode == 0
     _assert_taken_back(fault_server, upload)
+
+
+@pytest.mark.parametrize("how", ["sync", "async", "futures", "many"])
+def test_a_cancel_of_what_is_taken_back_already(fault_server: FaultServer, how: str) -> None:
+    """Does not cut that short."""
+    upload, store = Upload(), fault_store(fault_server)
+    fault_server.script(PATH, upload)
+    fault_server.script(PATH + "?partNumber=1", Response.error(403))
+    fault_server.script(PATH + "?uploadId", [Response.error(503).having(Stall()), upload], method="DELETE")
+
+    def stalled() -> bool:
+        return fault_server.stalled > 0
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(store.put_async("key", DATA))
+        await fault_server.wait_for_async(stalled)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    def press_and_release(press: Callable[[threading.Event], None]) -> None:
+        fault_server.wait_for(stalled)
+        press(threading.Event())
+        time.sleep(0.1)
+        fault_server.release()
+
+    if how == "async":
+        asyncio.run(cancelled())
+    elif how == "futures":
+        future = store.futures.put("key", DATA)
+        fault_server.wait_for(stalled)
+        _cancel(future)
+    elif how == "many":
+        futures = store.futures.put_many([("key", DATA)])
+        waiting = next(iter(futures))
+        fault_server.wait_for(stalled)
+        _cancel(waiting)
+    else:
+        with ctrl_c_when(lambda: False) as press:
+            releasing = threading.Thread(target=press_and_release, args=(press,))
+            releasing.start()
+            store.put("key", DATA)
+        releasing.join()
+    fault_server.release()
+    fault_server.wait_for(lambda: upload.aborted)
+    assert (upload.parts, upload.completed) == ({}, [])
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -119,7 +119,8 @@ class ClientConfig(TypedDict, total=False):
 
     timeout: str | timedelta | float
     """How long a request may take as a whole, from opening a connection to the body's last byte, however well it
-    advances. Default: none (so is 0); `read_timeout` notices requests that hang."""
+    advances. Default: none (so is 0); `read_timeout` notices requests that hang. The answer to the creation of an
+    upload in parts is waited for two seconds longer: without it nobody could take the upload back."""
 
     user_agent: str
     """The `User-Agent` header. Default: `cumulo/` and the version."""

@@ -50,7 +50,8 @@ class RetryConfig(TypedDict, total=False):
 
     retry_timeout: timedelta | float | str
     """How long after a request was first sent, or last got on, it may still be tried again. Default: 3 minutes. A try
-    that has begun goes on to its own end, and the time a stream waits for its reader does not count."""
+    that has begun goes on to its own end, and the time a stream waits for its reader does not count, nor that in
+    which an upload's content goes out."""
 
 
 @record(frozen=True)

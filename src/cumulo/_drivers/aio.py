@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,9 +33,8 @@ def run(plan: Plan[T]) -> CallFuture[T]:
     except RuntimeError:
         return _later(plan)  # type: ignore[return-value]
     future: PlanFuture[T] = PlanFuture(loop=loop)
-    runner = Runner(plan, _LoopHost(loop, future))
-    future.runner = runner
-    runner.start()
+    host = _LoopHost(loop, future)
+    host.begin(Runner(plan, host))
     return future
 
 
@@ -59,13 +57,26 @@ class PlanFuture(CallFuture[T]):
 
 
 class _LoopHost:
-    __slots__ = ("_future", "_loop", "_pulling", "queue")
+    __slots__ = ("_future", "_loop", "_pulling", "_runner", "calling", "queue")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, future: PlanFuture[Any]) -> None:
         self._loop = loop
         self._future = future
         self._pulling: asyncio.Task[Any] | Future[Any] | None = None
+        self._runner: Runner | None = None
+        self.calling: Future[Any] | None = None
         self.queue = loop_queue(loop)
+
+    def begin(self, runner: Runner) -> None:
+        """Start the call. What the loop does not live to see the end of is told so: see `Runner.leave`."""
+        self._runner = self._future.runner = runner
+        self.queue.calls.add(runner)
+        runner.start()
+
+    def _ended(self) -> None:
+        self._future.runner = None
+        self.queue.calls.discard(self._runner)
+        self._runner = None
 
     def enter(self, job: Callable[[], None]) -> None:
         if asyncio._get_running_loop() is self._loop:
@@ -76,10 +87,10 @@ class _LoopHost:
     def resolve(self, value: Any) -> None:
         if not self._future.done():
             self._future.set_result(value)
-        self._future.runner = None
+        self._ended()
 
     def fail(self, error: BaseException) -> None:
-        self._future.runner = None
+        self._ended()
         if self._future.done():
             return
         if isinstance(error, asyncio.CancelledError):  # an iterator's task was cancelled, along with all of the loop's
@@ -90,7 +101,7 @@ class _LoopHost:
         self._future.set_exception(error)
 
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
-        self._tell(pool.submit(function, *arguments), done)
+        self.calling = self._tell(pool.submit(function, *arguments), done)
 
     def _tell(self, inner: Future[Any], done: Done) -> Future[Any]:
         # Not `run_in_executor`: what is awaited when the loop is closed would be left pending, and say so.
@@ -99,8 +110,12 @@ class _LoopHost:
         return inner
 
     def _post(self, job: Callable[[], None], context: Context | None = None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
+        try:
             self._loop.call_soon_threadsafe(job, context=context)
+        except RuntimeError:  # the loop is closed: nobody waits
+            runner = self._runner
+            if runner is not None and runner in self.queue.calls:
+                runner.leave()
 
     def pull(self, source: Any, done: Done) -> None:
         if hasattr(source, "__anext__"):
@@ -125,11 +140,15 @@ class _LoopHost:
         await source.aclose()
 
     def heir(self) -> Heir:
-        return background.heir(self._close_from_afar)
+        heir = background.heir(self._close_from_afar)
+        self._ended()
+        return heir
 
     def _close_from_afar(self, source: Any) -> None:
-        # A loop that is closed has ended its generators itself (`shutdown_asyncgens`).
-        self._post(lambda: self.close(source, _nothing))
+        if hasattr(source, "aclose"):  # a loop that is closed has ended its generators itself (`shutdown_asyncgens`)
+            self._post(lambda: self.close(source, _nothing))
+        else:
+            pool.for_callers().submit(_close_after, self._pulling, source)
 
     def _when_done(self, awaited: asyncio.Future[Any], done: Done) -> None:
         def on_done(future: asyncio.Future[Any]) -> None:

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from cumulo._native import Queue, after_fork
+from cumulo._native import Queue, after_fork, leave_loops
 from cumulo.exceptions import ForkedError
 
 from . import pool
@@ -161,12 +161,13 @@ class PlanFuture(Future[T]):
 
 
 class _BackgroundHost:
-    __slots__ = ("_dispatcher", "_future", "_pulling", "queue")
+    __slots__ = ("_dispatcher", "_future", "_pulling", "calling", "queue")
 
     def __init__(self, dispatcher: _Dispatcher, future: PlanFuture[Any]) -> None:
         self._dispatcher = dispatcher
         self._future = future
         self._pulling: Future[Any] | None = None
+        self.calling: Future[Any] | None = None
         self.queue = dispatcher.queue
 
     def enter(self, job: Callable[[], None]) -> None:
@@ -186,7 +187,7 @@ class _BackgroundHost:
             self._future.set_exception(error)
 
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Done) -> None:
-        self._tell(pool.submit(function, *arguments), done)
+        self.calling = self._tell(pool.submit(function, *arguments), done)
 
     def _tell(self, inner: Future[Any], done: Done) -> Future[Any]:
         inner.add_done_callback(lambda f: self._dispatcher.post(lambda: tell(f, done)))
@@ -254,6 +255,7 @@ def _after_fork() -> None:
 
 
 def _wait_for_heirs() -> None:
+    leave_loops()
     wait_for(list(_inherited), _EXIT_WAITS_S)
 
 

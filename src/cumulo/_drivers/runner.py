@@ -7,7 +7,8 @@ calls go: `aio.py` (an event loop) and `background.py` (one dispatcher thread).
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any, Protocol
 
 from cumulo._native import Queue, Request, generation
@@ -20,6 +21,8 @@ class Host(Protocol):
     """Where a runner runs."""
 
     queue: Queue
+    calling: Future[Any] | None
+    """What a thread does for it, or did last."""
 
     def enter(self, job: Callable[[], None]) -> None:
         """Run a job in this host's context: at once where that is here."""
@@ -85,6 +88,25 @@ class Runner:
         if isinstance(effect, Pull):
             self._host.stop_pulling()
         self._step(None, error)
+
+    def leave(self) -> None:
+        """The host's context is gone, and nobody waits any more: clean up, or go on with that, where another is."""
+        effect, calling = self._waiting, self._host.calling
+        request = _request_of(effect)
+        with suppress(RuntimeError):  # no thread to be had
+            self._host = heir = self._host.heir()
+            if not self._cancelled:
+                heir.post(lambda: self.cancel(CancelledError()))
+            elif request is not None:
+                heir.post(lambda: self._go_on(request))
+            elif isinstance(effect, Call) and calling is not None:
+                done = self._done_of(effect)
+                calling.add_done_callback(lambda ended: heir.post(lambda: tell(ended, done)))
+
+    def _go_on(self, request: Request) -> None:
+        request.retarget(self._host.queue)
+        request.waiter = self._on_request
+        self._on_request(request)
 
     def _throw_after(self, request: Request, error: BaseException) -> None:
         def on_news(_: Request) -> None:

@@ -123,4 +123,5 @@ class Upload:
     def _abort(self, create: Request) -> Plan[None]:
         self._stop()
         with suppress(BaseError):  # what made us abort is what the caller has to know
-            yield self._provider.abort_upload(self._path, self.id or self._provider.upload_id(create))
+            # A cancel of what has failed must not cut short that.
+            yield Unbroken(self._provider.abort_upload(self._path, self.id or self._provider.upload_id(create)))

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from cumulo._digests import sha256
-from cumulo._drivers.effects import Call, Plan
+from cumulo._drivers.effects import Call, Plan, Unbroken
 from cumulo._errors import Context, of_file
 from cumulo.exceptions import BaseError, ChecksumError, ServerError, SourceChangedError, UnauthenticatedError
 
@@ -201,7 +201,7 @@ class KeptUpload(Upload):
     def _take_back(self, upload_id: str) -> Plan[None]:
         if self._provider.aborts_uploads:
             with suppress(BaseError):  # it may be gone; what the caller has to know is something else
-                yield self._provider.abort_upload(self._path, upload_id)
+                yield Unbroken(self._provider.abort_upload(self._path, upload_id))
 
     def forget(self) -> None:
         """The object is there: nothing is left to go on with. Blocks."""

@@ -122,7 +122,7 @@ class GCSProvider(XmlProvider):
         return [*self._payer, *self._attribute_headers(plan)]
 
     def create_upload(self, path: str, plan: PutPlan) -> Request:
-        return self._request("put", "POST", path, "uploads=", headers=self._object_headers(plan))
+        return self._request("put", "POST", path, "uploads=", headers=self._object_headers(plan), names=True)
 
     def put_part(
         self, path: str, upload_id: str, number: int, *, body: Any = None, file: FilePart | None = None,

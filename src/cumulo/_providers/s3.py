@@ -131,7 +131,7 @@ class S3Provider(XmlProvider):
             headers.append(("x-amz-checksum-algorithm", self.checksum_algorithm))
             if self.checksum_algorithm == "CRC64NVME":
                 headers.append(("x-amz-checksum-type", "FULL_OBJECT"))
-        return self._request("put", "POST", path, "uploads=", headers=headers)
+        return self._request("put", "POST", path, "uploads=", headers=headers, names=True)
 
     def put_part(self, path: str, upload_id: str, number: int, *, body: Any = None, file: FilePart | None = None,
                  checksum: str | None = None) -> Request:  # fmt: skip
