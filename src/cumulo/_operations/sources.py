@@ -99,6 +99,8 @@ class MemorySource(_Source):
         check_content(view)
         if not view.c_contiguous:
             raise ValueError("the buffer must be C-contiguous")
+        if not view.nbytes:
+            view = memoryview(b"")  # an array with a side of 0 can't be cast
         self._view = view.cast("B") if view.ndim != 1 or view.format != "B" or view.itemsize != 1 else view
         self.size: int | None = self._view.nbytes
 
