@@ -75,9 +75,14 @@ static uint64_t s_min(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
+static bool s_has_no_body(const struct cml_request *request) {
+    int status = request->current.status;
+    return request->is_head || status == 204 || status == 304;
+}
+
 /* Whether a fresh response to a range request holds just the bytes asked for, as far as the object has them. */
 static bool s_range_is_right(const struct cml_request *request, const struct cml_response *got) {
-    if (!got->has_range) {
+    if (!got->has_range || s_has_no_body(request)) {
         return false;
     }
     switch (request->range) {
@@ -173,21 +178,18 @@ static int s_check_range(struct cml_request *request) {
     return CML_ERR_WRONG_RANGE;
 }
 
-static bool s_has_no_body(const struct cml_request *request) {
-    int status = request->current.status;
-    return request->is_head || status == 204 || status == 304;
-}
-
 int cml_check_headers(struct cml_request *request) {
     struct cml_response *got = &request->current;
-    if (s_has_no_body(request)) {
+    if (request->is_head) {
         return CML_OK;
     }
-    if (!got->chunked && got->content_length < 0) {
-        return CML_ERR_NO_LENGTH;
-    }
-    if (got->bad_length || (got->chunked && got->content_length >= 0)) {
-        return CML_ERR_PROTOCOL;
+    if (!s_has_no_body(request)) {
+        if (!got->chunked && got->content_length < 0) {
+            return CML_ERR_NO_LENGTH;
+        }
+        if (got->bad_length || (got->chunked && got->content_length >= 0)) {
+            return CML_ERR_PROTOCOL;
+        }
     }
     if (request->committed && request->received > 0) {
         return s_check_resumed(request);

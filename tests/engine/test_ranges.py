@@ -133,6 +133,15 @@ def test_a_part_that_nobody_asked_for(fault_server: FaultServer, connect: Connec
     assert error_of(lambda: get(connect(max_retries=1))).error == "wrong_range"
 
 
+@pytest.mark.parametrize("content_range", [None, "bytes 0-9/100"])
+def test_no_content_where_a_range_was_asked_for(
+    fault_server: FaultServer, connect: Connect, content_range: str | None
+) -> None:
+    """Not an empty range: an object that had none would say 416."""
+    fault_server.script(PATH, Response(204).header("Content-Range", content_range))
+    assert error_of(lambda: native.get_range(connect(max_retries=1), "key", 0, 10, None)).error == "wrong_range"
+
+
 async def test_errors_of_futures(fault_server: FaultServer, client: native.Client) -> None:
     with pytest.raises(EngineError) as caught:
         await native.get_range_async(client, "key", 0, 10, None)
