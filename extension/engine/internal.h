@@ -455,6 +455,7 @@ bool cml_is_error_status(const struct cml_request *request);
 void cml_keep_error_body(struct cml_request *request, const uint8_t *data, size_t length);
 bool cml_is_resumable(const struct cml_request *request);
 int cml_check_headers(struct cml_request *request); /* CML_OK or what is wrong */
+bool cml_is_behind_part(const struct cml_request *request); /* more came than the Content-Range says */
 int cml_check_end(struct cml_request *request);
 bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns); /* whether another attempt may help */
 bool cml_can_go_on(struct cml_request *request); /* whether what was received can be kept or thrown away */

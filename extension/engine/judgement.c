@@ -178,6 +178,15 @@ static int s_check_range(struct cml_request *request) {
     return CML_ERR_WRONG_RANGE;
 }
 
+/* How long the body of a part is by its Content-Range; UINT64_MAX for what is no part. */
+static uint64_t s_part_length(const struct cml_response *got) {
+    return got->status == 206 && got->has_range ? got->range_end - got->range_start : UINT64_MAX;
+}
+
+bool cml_is_behind_part(const struct cml_request *request) {
+    return request->attempt_received > s_part_length(&request->current);
+}
+
 int cml_check_headers(struct cml_request *request) {
     struct cml_response *got = &request->current;
     if (request->is_head) {
@@ -189,6 +198,9 @@ int cml_check_headers(struct cml_request *request) {
         }
         if (got->bad_length || (got->chunked && got->content_length >= 0)) {
             return CML_ERR_PROTOCOL;
+        }
+        if (got->content_length >= 0 && (uint64_t)got->content_length > s_part_length(got)) {
+            return CML_ERR_WRONG_RANGE; /* nobody would have room for the rest, and so never see its end */
         }
     }
     if (request->committed && request->received > 0) {
@@ -207,11 +219,11 @@ int cml_check_headers(struct cml_request *request) {
 
 static int s_error_of_length(const struct cml_request *request) {
     const struct cml_response *got = &request->current;
-    bool is_range = got->has_range && got->status == 206; /* which says how long it is, however it is framed */
-    if (s_has_no_body(request) || (got->chunked && !is_range)) {
+    uint64_t part = s_part_length(got); /* however it is framed */
+    if (s_has_no_body(request) || (got->chunked && part == UINT64_MAX)) {
         return CML_OK;
     }
-    uint64_t expected = is_range ? got->range_end - got->range_start : (uint64_t)got->content_length;
+    uint64_t expected = part != UINT64_MAX ? part : (uint64_t)got->content_length;
     if (request->attempt_received == expected) {
         return CML_OK;
     }

@@ -205,6 +205,11 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
         s_check_early_error(request);
         return;
     }
+    if (cml_is_behind_part(request)) {
+        cml_request_note(request, CML_ERR_TOO_LARGE, 0);
+        cml_request_abort(request, CML_DELIVER, CML_THEN_FAIL);
+        return;
+    }
     s_cut_out(request, &data, &length);
     if (length == 0) {
         return;
