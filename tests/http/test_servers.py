@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import cumulo
 from cumulo.exceptions import GenericError, NotSupportedError, ObjectChangedError, RangeNotSatisfiableError
 from cumulo.store import HTTPStore
 from tests.contract.conftest import gcs_store
@@ -179,6 +182,34 @@ def test_replaced_without_an_etag(fault_server: FaultServer, web: HTTPStore) -> 
     fault_server.script("/data/key", changing)
     with pytest.raises(ObjectChangedError):
         web.get_ranges("key", starts=[0, 1000], lengths=[10, 10], coalesce=0)
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("ranges", ["honest", "ignored"])
+def test_replaced_on_a_server_without_conditions(
+    fault_server: FaultServer, web: HTTPStore, how: str, ranges: Any
+) -> None:
+    """It takes no notice of If-Match: a reader has to look at what came."""
+    fault_server.script("/data/key", bare(DATA, ("ETag", '"before"')))
+    after = Object(DATA[::-1], etag='"after"', ranges=ranges)
+
+    def unconditional(request: Request) -> Response:
+        return after(replace(request, headers=[each for each in request.headers if each[0].lower() != "if-match"]))
+
+    async def read() -> bytes:
+        reader = await cumulo.open_reader_async(web, "key")
+        fault_server.script("/data/key", unconditional)
+        await reader.seek(100_000)
+        return bytes(await reader.read(10))
+
+    def read_here() -> bytes:
+        with cumulo.open_reader(web, "key") as reader:
+            fault_server.script("/data/key", unconditional)
+            reader.seek(100_000)
+            return bytes(reader.read(10))
+
+    with pytest.raises(ObjectChangedError, match='was "before", now "after"'):
+        asyncio.run(read()) if how == "async" else read_here()
 
 
 def test_chunks(fault_server: FaultServer, web: HTTPStore) -> None:
