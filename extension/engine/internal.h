@@ -408,6 +408,8 @@ uint8_t *cml_body_place(struct cml_request *request, size_t *room);
  * that was not before. */
 int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length, bool *filled);
 void cml_body_drop_spill(struct cml_request *request); /* what has no room will be asked for again */
+bool cml_body_is_untouched(struct cml_request *request); /* it may be forgotten; a consumer can change that any time */
+bool cml_body_forget(struct cml_request *request); /* what came is to come again from its beginning; false: too late */
 bool cml_body_restart(struct cml_request *request); /* false when the consumer may have seen some of it */
 void cml_body_finish(struct cml_request *request); /* under lock: the last, partly filled piece is done */
 void cml_body_prefetch(struct cml_request *request);

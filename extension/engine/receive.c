@@ -244,7 +244,7 @@ void cml_request_on_data(struct cml_request *request, const uint8_t *data, size_
 void cml_receive_pause(struct cml_request *request) {
     struct cml_endpoint_shard *home = &request->client->endpoint->shards[request->shard->index];
     cml_request_enter(request, CML_PAUSE, CML_PAUSED);
-    if (cml_is_resumable(request)) {
+    if (cml_is_resumable(request) || cml_body_is_untouched(request)) {
         cml_link_push_back(&home->paused, &request->wait_link);
         cml_endpoint_pump(home); /* somebody may be waiting for just this connection */
     }
