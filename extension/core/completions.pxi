@@ -40,21 +40,26 @@ cdef class Queue:
             cml_queue_poke(self.c)
 
     def drain(self):
-        """Hand out all news that has come. Never raises: what a callback raises is reported as unraisable."""
-        _hand_out(self)
+        """Hand out all news that has come. Then raise what a signal's handler may have raised meanwhile."""
+        error = _hand_out(self)
         _find_orphans(1)
         if _orphanage is not None:
-            _hand_out(_orphanage)
+            told = _hand_out(_orphanage)
+            error = told if error is None else error
+        if error is not None:
+            raise error
 
     cdef bint is_deaf(self):
         # At exit, the event loop of a daemon thread: see core/runtime.pxi.
         return cml_queue_fd(self.c) >= 0 and _in_daemon()
 
-    cdef bint wait(self, int timeout_ms):
+    cdef bint wait(self, int timeout_ms) except -1:
+        # Signals that came meanwhile are seen to now: else their handlers would run in the callbacks of the news.
         cdef bint ready
         with nogil:
             ready = cml_queue_wait_in_turn(self.c, timeout_ms)
         cml_queue_awake(self.c)
+        PyErr_CheckSignals()
         return ready
 
     def wait_poke(self, int timeout_ms):
@@ -67,34 +72,42 @@ cdef class Queue:
             self.drain()
 
 
-cdef void _hand_out(Queue queue) noexcept:
+cdef object _hand_out(Queue queue):
+    # None, or what a signal's handler has raised in a callback.
     cdef cml_node *node = cml_queue_take_all(queue.c)
     cdef cml_node *following
     cdef cml_request *c
     cdef cbool last = False
+    error = None
     while node != NULL:
         following = node.next
         c = cml_request_of_node(node, &last)
         if c != NULL:
-            _news_of(c, last)
+            told = _news_of(c, last)
+            error = told if error is None else error
             cml_request_release(c)
         node = following
+    return error
 
 
-cdef void _news_of(cml_request *c, bint last) noexcept:
+cdef object _news_of(cml_request *c, bint last):
+    # Python runs the handlers of signals in whatever the main thread does. What one raises is no business of the
+    # callback that it happened to meet, and somebody may wait for ever for what that had to say: so it is told again,
+    # and the error goes to whoever hands out the news. On another thread it can only be a mistake of the callback's.
     cdef Request request = <Request>cml_request_user_data(c)
-    try:
-        request.on_news(last)
-    except KeyboardInterrupt:
-        PyErr_SetInterrupt()  # Ctrl-C is no business of the callback that it happened to meet: it comes once more
-    except BaseException as error:
-        sys.unraisablehook(_Unraisable(error, request))
+    error = None
+    while True:
+        try:
+            request.on_news(last)
+            return error
+        except BaseException as failure:
+            if error is not None or PyThread_get_thread_ident() != _main_thread:
+                PyErr_WriteUnraisable(request)
+                return error
+            error = failure
 
 
-class _Unraisable:
-    def __init__(self, error, request):
-        self.exc_type, self.exc_value, self.exc_traceback = type(error), error, error.__traceback__
-        self.err_msg, self.object = "Exception ignored in a callback of", request
+cdef unsigned long _main_thread = threading.main_thread().ident
 
 
 class _Owner:
@@ -193,7 +206,8 @@ def leave_loops():
 
 def _fail_inherited():
     # In a forked child: what was under way belongs to the parent; whoever waits for it here is told so.
-    global _orphanage
+    global _orphanage, _main_thread
+    _main_thread = PyThread_get_thread_ident()
     inherited = list(_pinned)
     _pinned.clear()
     _orphanage = None

@@ -209,6 +209,32 @@ void cml_body_drop_spill(struct cml_request *request) {
     pthread_mutex_unlock(&request->lock);
 }
 
+/* Under lock. Nobody has given room, so nobody has seen a byte nor can see one before there is some. */
+static bool s_is_untouched(const struct cml_request *request) {
+    return request->sink == CML_SINK_STREAM && request->file == NULL && request->room_posted == 0 &&
+           request->spill_len == request->received;
+}
+
+bool cml_body_is_untouched(struct cml_request *request) {
+    cml_request_lock(request);
+    bool untouched = s_is_untouched(request);
+    pthread_mutex_unlock(&request->lock);
+    return untouched;
+}
+
+bool cml_body_forget(struct cml_request *request) {
+    cml_request_lock(request);
+    bool untouched = s_is_untouched(request);
+    if (untouched) {
+        free(request->spill);
+        request->spill = NULL;
+        request->spill_len = request->spill_cap = 0;
+        request->received = 0;
+    }
+    pthread_mutex_unlock(&request->lock);
+    return untouched;
+}
+
 bool cml_body_restart(struct cml_request *request) {
     cml_request_lock(request);
     if (s_goes_to_file(request)) {

@@ -410,6 +410,8 @@ uint8_t *cml_body_place(struct cml_request *request, size_t *room);
  * that was not before. */
 int cml_body_store(struct cml_request *request, const uint8_t *data, size_t length, bool *filled);
 void cml_body_drop_spill(struct cml_request *request); /* what has no room will be asked for again */
+bool cml_body_is_untouched(struct cml_request *request); /* it may be forgotten; a consumer can change that any time */
+bool cml_body_forget(struct cml_request *request); /* what came is to come again from its beginning; false: too late */
 bool cml_body_restart(struct cml_request *request); /* false when the consumer may have seen some of it */
 void cml_body_finish(struct cml_request *request); /* under lock: the last, partly filled piece is done */
 void cml_body_prefetch(struct cml_request *request);
@@ -456,9 +458,8 @@ bool cml_signs(const struct cml_request *request);
 bool cml_is_error_status(const struct cml_request *request);
 void cml_keep_error_body(struct cml_request *request, const uint8_t *data, size_t length);
 bool cml_is_resumable(const struct cml_request *request);
-/* Whether so many body bytes of this attempt are more than the range that it says it brings. */
-bool cml_exceeds_range(const struct cml_request *request, uint64_t length);
 int cml_check_headers(struct cml_request *request); /* CML_OK or what is wrong */
+bool cml_is_behind_part(const struct cml_request *request); /* more came than the Content-Range says */
 int cml_check_end(struct cml_request *request);
 void cml_forgive(struct cml_request *request); /* at the end of an attempt: the failures before it, if it got on */
 bool cml_may_retry(struct cml_request *request, uint64_t *wait_ns); /* whether another attempt may help */

@@ -75,9 +75,14 @@ static uint64_t s_min(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
+static bool s_has_no_body(const struct cml_request *request) {
+    int status = request->current.status;
+    return request->is_head || status == 204 || status == 304;
+}
+
 /* Whether a fresh response to a range request holds just the bytes asked for, as far as the object has them. */
 static bool s_range_is_right(const struct cml_request *request, const struct cml_response *got) {
-    if (!got->has_range) {
+    if (!got->has_range || s_has_no_body(request)) {
         return false;
     }
     switch (request->range) {
@@ -173,29 +178,30 @@ static int s_check_range(struct cml_request *request) {
     return CML_ERR_WRONG_RANGE;
 }
 
-bool cml_exceeds_range(const struct cml_request *request, uint64_t length) {
-    const struct cml_response *got = &request->current;
-    return got->status == 206 && got->has_range && length > got->range_end - got->range_start;
+/* How long the body of a part is by its Content-Range; UINT64_MAX for what is no part. */
+static uint64_t s_part_length(const struct cml_response *got) {
+    return got->status == 206 && got->has_range ? got->range_end - got->range_start : UINT64_MAX;
 }
 
-static bool s_has_no_body(const struct cml_request *request) {
-    int status = request->current.status;
-    return request->is_head || status == 204 || status == 304;
+bool cml_is_behind_part(const struct cml_request *request) {
+    return request->attempt_received > s_part_length(&request->current);
 }
 
 int cml_check_headers(struct cml_request *request) {
     struct cml_response *got = &request->current;
-    if (s_has_no_body(request)) {
+    if (request->is_head) {
         return CML_OK;
     }
-    if (!got->chunked && got->content_length < 0) {
-        return CML_ERR_NO_LENGTH;
-    }
-    if (got->bad_length || (got->chunked && got->content_length >= 0)) {
-        return CML_ERR_PROTOCOL;
-    }
-    if (got->content_length > 0 && cml_exceeds_range(request, (uint64_t)got->content_length)) {
-        return CML_ERR_WRONG_RANGE; /* whose bytes are they? nobody has room for the rest */
+    if (!s_has_no_body(request)) {
+        if (!got->chunked && got->content_length < 0) {
+            return CML_ERR_NO_LENGTH;
+        }
+        if (got->bad_length || (got->chunked && got->content_length >= 0)) {
+            return CML_ERR_PROTOCOL;
+        }
+        if (got->content_length >= 0 && (uint64_t)got->content_length > s_part_length(got)) {
+            return CML_ERR_WRONG_RANGE; /* nobody would have room for the rest, and so never see its end */
+        }
     }
     if (request->committed && request->received > 0) {
         return s_check_resumed(request);
@@ -213,11 +219,11 @@ int cml_check_headers(struct cml_request *request) {
 
 static int s_error_of_length(const struct cml_request *request) {
     const struct cml_response *got = &request->current;
-    bool is_range = got->has_range && got->status == 206; /* which says how long it is, however it is framed */
-    if (s_has_no_body(request) || (got->chunked && !is_range)) {
+    uint64_t part = s_part_length(got); /* however it is framed */
+    if (s_has_no_body(request) || (got->chunked && part == UINT64_MAX)) {
         return CML_OK;
     }
-    uint64_t expected = is_range ? got->range_end - got->range_start : (uint64_t)got->content_length;
+    uint64_t expected = part != UINT64_MAX ? part : (uint64_t)got->content_length;
     if (request->attempt_received == expected) {
         return CML_OK;
     }

@@ -205,13 +205,17 @@ static void s_deliver(struct cml_request *request, const uint8_t *data, size_t l
         s_check_early_error(request);
         return;
     }
+    if (cml_is_behind_part(request)) {
+        cml_request_note(request, CML_ERR_WRONG_RANGE, 0); /* it came in chunks: the headers did not say so */
+        cml_request_abort(request, CML_DELIVER, CML_THEN_FAIL);
+        return;
+    }
     s_cut_out(request, &data, &length);
     if (length == 0) {
         return;
     }
     bool filled = false;
-    int error = cml_exceeds_range(request, request->attempt_received) ? CML_ERR_WRONG_RANGE /* it came in chunks */
-                                                                      : s_keep(request, data, length, &filled);
+    int error = s_keep(request, data, length, &filled);
     if (error != CML_OK) {
         cml_request_note(request, error, 0);
         cml_request_abort(request, CML_DELIVER, CML_THEN_FAIL);
@@ -240,7 +244,7 @@ void cml_request_on_data(struct cml_request *request, const uint8_t *data, size_
 void cml_receive_pause(struct cml_request *request) {
     struct cml_endpoint_shard *home = &request->client->endpoint->shards[request->shard->index];
     cml_request_enter(request, CML_PAUSE, CML_PAUSED);
-    if (cml_is_resumable(request)) {
+    if (cml_is_resumable(request) || cml_body_is_untouched(request)) {
         cml_link_push_back(&home->paused, &request->wait_link);
         cml_endpoint_pump(home); /* somebody may be waiting for just this connection */
     }

@@ -104,6 +104,9 @@ static bool s_evict_one(struct cml_endpoint_shard *home) {
         return false;
     }
     cml_link_remove(&paused->wait_link);
+    if (!cml_is_resumable(paused) && !cml_body_forget(paused)) {
+        return s_evict_one(home); /* its consumer has come meanwhile, and what that gets can't be gone on with */
+    }
     s_set_leaving(paused->connection, true);
     cml_dispatch(paused, CML_ON_EVICT);
     return true;

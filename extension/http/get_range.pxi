@@ -71,16 +71,16 @@ cdef _resolve_range(Request request, cml_progress *progress):
     future = request.waiter
     if future is None or not progress.finished:
         return
-    request.waiter = None
+    gone = future.done() or future.get_loop().is_closed()
+    error = None if gone or progress.error == CML_OK else _make_error(request)
+    request.waiter = None  # from here on nothing is told again that a signal's handler breaks off
     future.request = None
-    if future.done() or future.get_loop().is_closed():
+    if gone:
         return
-    if progress.error == CML_OK:
+    if error is None:
         future.set_result(request.take_target() if request.into is None else request)
-    else:
-        error = _make_error(request)
-        if getattr(error, "take_over", None) is None or not error.take_over(future):
-            future.set_exception(error)
+    elif getattr(error, "take_over", None) is None or not error.take_over(future):
+        future.set_exception(error)
 
 
 cdef bytes _target(Client client, str key):

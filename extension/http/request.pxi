@@ -172,11 +172,20 @@ cdef class Request:
                 news = cml_request_submit_and_wait(self.c, queue.c, 50)
             cml_queue_awake(queue.c)
         if news:
-            queue.drain()
+            self.hear(queue)
         if not self.ended:
             self.wait(headers_only)
         self.raise_if_failed()
         return self
+
+    cdef hear(self, Queue queue):
+        try:
+            PyErr_CheckSignals()
+            queue.drain()
+        except BaseException:
+            self.cancel()
+            self.settle(queue)
+            raise
 
     cpdef wait(self, bint headers_only=False, Py_ssize_t pieces=0):
         """Wait on this thread for the end, the headers, or a number of filled pieces."""
@@ -191,7 +200,6 @@ cdef class Request:
                     break
                 if queue.wait(50):
                     queue.drain()
-                PyErr_CheckSignals()
         except BaseException:
             self.cancel()
             self.settle(queue)

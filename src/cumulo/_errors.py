@@ -262,12 +262,14 @@ def of_request(request: Request) -> e.BaseError:
         reason = context.store._credentials_failure()
         message = f"no credentials: {reason}" if reason else message
     elif request.error == "changed":
-        message = _which_etags(request)
+        message = _what_changed(request)
     elif request.error == "wrong_range":
         message = f"{message}{_which_range(request)}"
     elif request.crt_error and request.error not in ("total_timeout", "stall_timeout"):
         message = f"{message}{_plain_or_tls(request, context)} ({request.crt_error})"
     error = kind(_told(context, message, request.attempts), **_details(context, request))
+    if request.error == "changed" and request.failure[0][0] == 412:
+        error.status = 412
     if request.error == "credentials":
         error.__cause__ = context.store._credentials_cause()
     return error
@@ -435,7 +437,15 @@ def _which_range(request: Request) -> str:
     return f" (HTTP {status}, Content-Range: {span}); does the server, or a proxy before it, know ranges?"
 
 
-def _which_etags(request: Request) -> str:
-    first = request.response[1].get("etag")
-    then = request.failure[0][1].get("etag", "none")
-    return f"the object was replaced while it was read: its ETag was {first}, now {then}"
+def _what_changed(request: Request) -> str:
+    was, now = request.response, request.failure[0]
+    before, after = was[1].get("etag"), now[1].get("etag")
+    if before is not None and (now[0] == 412 or after not in (None, before)):  # who refuses need not say what there is
+        return f"the object was replaced while it was read: its ETag was {before}, now {after or 'another'}"
+    return f"the object was replaced while it was read: its size was {_size(was)}, and is {_size(now)} now"
+
+
+def _size(response: tuple[int, dict[str, str], int | None, tuple[int, int, int] | None]) -> str:
+    _, _, length, found = response
+    size = found[2] if found is not None else length
+    return "unknown" if size is None else f"{size} bytes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,29 @@ def test_more_body_than_the_range_says(fault_server: FaultServer, connect: Conne
         assert error.error in ("too_large", "protocol", "wrong_range")
 
 
+@pytest.mark.parametrize("size", [1_000, 1_000_000])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("wanted", [100, 70_000, 5_000_000])
+def test_a_stream_of_a_range_with_more_behind_it(
+    fault_server: FaultServer, connect: Connect, wanted: int, framing: Any, size: int
+) -> None:
+    """There is no room for what is too much, so its end would never be seen."""
+    data = bytes(wanted)
+    long = Response.of(data + bytes(size), status=206).but(framing=framing)
+    fault_server.script(PATH, long.header("Content-Range", f"bytes 0-{wanted - 1}/{wanted}"))
+
+    def read() -> None:
+        asked = request(connect(max_retries=1), range=("offset", 0, 0), sink="stream")
+        asked.submit(native.thread_queue())
+        asked.wait(True)
+        if asked.prefetched is None and asked.error is None:
+            asked.feed_target(wanted)
+        asked.wait()
+        asked.raise_if_failed()
+
+    assert error_of(read).error in ("wrong_range", "too_large")
+
+
 def test_the_end_of_a_shorter_object(fault_server: FaultServer, client: native.Client) -> None:
     fault_server.script(PATH, Object(b"0123456789"))
     assert bytes(native.get_range(client, "key", 4, 4_000_000, None)) == b"456789"
@@ -131,6 +155,15 @@ def test_beyond_the_end(fault_server: FaultServer, client: native.Client) -> Non
 def test_a_part_that_nobody_asked_for(fault_server: FaultServer, connect: Connect) -> None:
     fault_server.script(PATH, Response.of(b"0123456789", status=206).header("Content-Range", "bytes 0-9/100"))
     assert error_of(lambda: get(connect(max_retries=1))).error == "wrong_range"
+
+
+@pytest.mark.parametrize("content_range", [None, "bytes 0-9/100"])
+def test_no_content_where_a_range_was_asked_for(
+    fault_server: FaultServer, connect: Connect, content_range: str | None
+) -> None:
+    """Not an empty range: an object that had none would say 416."""
+    fault_server.script(PATH, Response(204).header("Content-Range", content_range))
+    assert error_of(lambda: native.get_range(connect(max_retries=1), "key", 0, 10, None)).error == "wrong_range"
 
 
 async def test_errors_of_futures(fault_server: FaultServer, client: native.Client) -> None:

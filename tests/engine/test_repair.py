@@ -255,6 +255,11 @@ def test_the_rest_is_checked_like_any_range(fault_server: FaultServer, connect: 
     assert whole(connect(max_retries=5)) == DATA
 
 
+def test_no_content_is_not_the_rest(fault_server: FaultServer, connect: Connect) -> None:
+    fault_server.script(PATH, [broken(200_000), Response(204)])
+    assert error_of(lambda: whole(connect(max_retries=5))).error == "wrong_range"
+
+
 def test_the_last_byte_is_enough(fault_server: FaultServer, client: native.Client) -> None:
     fault_server.script(PATH, OBJECT(_plain_get()).but(after="rst").having(Trickle(5e6)))
     assert whole(client) == DATA

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +16,8 @@ from typing import Any
 
 import pytest
 
+import cumulo
+from cumulo import GetResult
 from cumulo.exceptions import GenericError, NotSupportedError, ObjectChangedError, RangeNotSatisfiableError
 from cumulo.store import HTTPStore
 from tests.contract.conftest import gcs_store
@@ -179,6 +183,60 @@ def test_replaced_without_an_etag(fault_server: FaultServer, web: HTTPStore) -> 
     fault_server.script("/data/key", changing)
     with pytest.raises(ObjectChangedError):
         web.get_ranges("key", starts=[0, 1000], lengths=[10, 10], coalesce=0)
+
+
+async def _more_results_than_connections(server: FaultServer) -> tuple[HTTPStore, list[GetResult]]:
+    store = web_store(server.url + "/data/", client_options={"max_connections": 2})
+    return store, await asyncio.wait_for(asyncio.gather(*(store.get_async("key") for _ in range(8))), 60)
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
+async def test_more_results_than_connections(fault_server: FaultServer, etag: str | None) -> None:
+    """Without a strong ETag nothing goes on where it was; but of a result that nobody has read, all can come again."""
+    obj = Object(LARGE)
+    fault_server.script("/data/key", lambda request: obj(request).header("ETag", etag))
+    _, results = await _more_results_than_connections(fault_server)
+    for result in reversed(results):
+        assert await asyncio.wait_for(result.bytes_async(), 60) == LARGE
+    assert fault_server.connections.most_open <= 2
+
+
+async def test_a_result_that_is_replaced_before_it_is_read(fault_server: FaultServer) -> None:
+    fault_server.script("/data/key", Object(LARGE, etag='W/"before"'))
+    _, results = await _more_results_than_connections(fault_server)
+    fault_server.script("/data/key", Object(LARGE, etag='W/"after"'))
+    found = await asyncio.wait_for(asyncio.gather(*(r.bytes_async() for r in results), return_exceptions=True), 60)
+    errors = [each for each in found if isinstance(each, BaseException)]
+    assert len(errors) >= 6
+    assert all(isinstance(each, ObjectChangedError) and 'now W/"after"' in str(each) for each in errors)
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("ranges", ["honest", "ignored"])
+def test_replaced_on_a_server_without_conditions(
+    fault_server: FaultServer, web: HTTPStore, how: str, ranges: Any
+) -> None:
+    """It takes no notice of If-Match: a reader has to look at what came."""
+    fault_server.script("/data/key", bare(DATA, ("ETag", '"before"')))
+    after = Object(DATA[::-1], etag='"after"', ranges=ranges)
+
+    def unconditional(request: Request) -> Response:
+        return after(replace(request, headers=[each for each in request.headers if each[0].lower() != "if-match"]))
+
+    async def read() -> bytes:
+        reader = await cumulo.open_reader_async(web, "key")
+        fault_server.script("/data/key", unconditional)
+        await reader.seek(100_000)
+        return bytes(await reader.read(10))
+
+    def read_here() -> bytes:
+        with cumulo.open_reader(web, "key") as reader:
+            fault_server.script("/data/key", unconditional)
+            reader.seek(100_000)
+            return bytes(reader.read(10))
+
+    with pytest.raises(ObjectChangedError, match='was "before", now "after"'):
+        asyncio.run(read()) if how == "async" else read_here()
 
 
 def test_chunks(fault_server: FaultServer, web: HTTPStore) -> None:

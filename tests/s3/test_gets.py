@@ -135,6 +135,36 @@ def test_an_object_replaced_between_ranges(fault_server: FaultServer, faulty: S3
     assert (caught.value.operation, caught.value.path, caught.value.store) == ("get_ranges", "key", repr(faulty))
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_part_that_breaks_off_and_is_replaced(fault_server: FaultServer, faulty: S3Store, streamed: bool) -> None:
+    """What is refused as it goes on says nothing of what there is now: the object is asked."""
+    obj = Object(LARGE)
+    before = obj.current_etag
+
+    def cut_and_replace(request: Request) -> Response:
+        response = obj(request)
+        if request.header("range") is None:
+            return response
+        obj.replace(LARGE[::-1])
+        return response.having(Cut(MIB))
+
+    fault_server.script(PATH, cut_and_replace)
+    result = faulty.get("key", max_concurrency=2)
+    with pytest.raises(ObjectChangedError) as caught:
+        list(result.stream()) if streamed else result.bytes()
+    assert f"its ETag was {before}, now {obj.current_etag}" in str(caught.value)
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
+def test_another_size_and_nothing_to_tell_versions_by(
+    fault_server: FaultServer, faulty: S3Store, etag: str | None
+) -> None:
+    first = Object(LARGE)(Request("GET", PATH, "HTTP/1.1", [], 0, 0, 0.0)).header("ETag", etag)
+    fault_server.script(PATH, [first.having(Cut(MIB)), first.but(body=LARGE[:-1])])
+    with pytest.raises(ObjectChangedError, match=f"its size was {len(LARGE)} bytes, and is {len(LARGE) - 1} bytes now"):
+        faulty.get("key", max_concurrency=1).bytes()
+
+
 @pytest.mark.parametrize("how", ["fin", "rst"])
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_object_replaced_while_it_is_read(

@@ -137,3 +137,15 @@ def test_sizes_about_the_edges_of_parts(
     assert faulty.get_into("key", target, part_size=part) == size
     assert target == DATA[:size] + bytes(10)
     assert faulty.get("key", part_size=part).bytes() == DATA[:size]
+
+
+@pytest.mark.parametrize("size", [65_536, 300_000, 4 * MIB, 5 * MIB])
+@pytest.mark.parametrize("wish", [{"offset": 1000}, {"suffix": 123_456}, (1000, 300_000)])
+@pytest.mark.parametrize("most", [1, 4])
+def test_ranges_longer_than_a_part(fault_server: FaultServer, faulty: S3Store, size: int, wish: Any, most: int) -> None:
+    """Also those that are short enough to be fetched unasked, where there is no room before the headers."""
+    fault_server.script(PATH, Object(DATA[:size]))
+    expected = faulty.get("key", options={"range": wish}).bytes()
+    target = bytearray(len(expected))
+    got = faulty.get_into("key", target, options={"range": wish}, part_size=65_536, max_concurrency=most)
+    assert (got, target) == (len(expected), bytearray(expected))

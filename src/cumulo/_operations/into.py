@@ -159,7 +159,12 @@ def fetch(
             yield from ready(meta, source)
         if source.size <= given:
             yield Until(request)
-        elif source.size > part_bytes and (most > 1 or record is not None) and source.serves_parts():
+        elif (
+            source.size > part_bytes
+            and (most > 1 or record is not None)
+            and request.prefetched is None
+            and source.serves_parts()
+        ):
             yield from Filling(source, place, part_bytes, most, record).run(fed=given > 0)
         else:
             yield from place.rest(request, given, source.size - given)

@@ -151,7 +151,8 @@ class Source:
 
     def explained(self, error: BaseError) -> Plan[BaseError]:
         """The error to raise for a part's: what no longer matches was replaced, and the object says by what."""
-        if not isinstance(error, PreconditionError):
+        refused = isinstance(error, ObjectChangedError) and error.status == 412  # as it went on after a break
+        if not refused and not isinstance(error, PreconditionError):
             return error
         head = self._provider.head(self._path, self._wanted.unconditional())
         now = None

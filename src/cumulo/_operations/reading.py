@@ -210,7 +210,7 @@ class Reader(ShortReads):
                 raise self._error(GenericError, told)
             self._pin(result.meta)
         elif not _is_same(version, result.meta):
-            raise self._changed(result.meta["e_tag"] or str(result.meta["last_modified"]))
+            raise self._changed(_difference(version, result.meta))
         return result
 
     # -- ahead of the reader
@@ -261,14 +261,13 @@ class Reader(ShortReads):
             now = found["e_tag"] or now
         except BaseError:
             pass
-        changed = self._changed(now)
+        was = self._version["e_tag"] if self._version is not None else None
+        changed = self._changed(f"its ETag was {was}, now {now}")
         changed.__cause__ = error
         return changed
 
-    def _changed(self, now: str) -> ObjectChangedError:
-        was = self._version["e_tag"] if self._version is not None else None
-        told = f"the object was replaced while it was read: its ETag was {was}, now {now}"
-        return self._error(ObjectChangedError, told)
+    def _changed(self, told: str) -> ObjectChangedError:
+        return self._error(ObjectChangedError, f"the object was replaced while it was read: {told}")
 
     def _error(self, kind: type[Any], told: str) -> Any:
         store = repr(self._store)
@@ -313,6 +312,14 @@ def _is_same(one: ObjectMeta, other: ObjectMeta) -> bool:
     if one["e_tag"] is not None and other["e_tag"] is not None:
         return one["e_tag"] == other["e_tag"]
     return (one["last_modified"], one["size"]) == (other["last_modified"], other["size"])
+
+
+def _difference(was: ObjectMeta, now: ObjectMeta) -> str:
+    if was["e_tag"] is not None and now["e_tag"] is not None:
+        return f"its ETag was {was['e_tag']}, now {now['e_tag']}"
+    if was["size"] != now["size"]:
+        return f"its size was {was['size']} bytes, and is {now['size']} bytes now"
+    return f"it was last modified at {was['last_modified']}, and at {now['last_modified']} now"
 
 
 def opened(store: ObjectStoreMethods, path: str, block_bytes: int) -> Plan[Reader]:

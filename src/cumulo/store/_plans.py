@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cumulo._drivers.effects import Plan
+from cumulo._drivers.effects import END, Plan
 from cumulo._operations import download, into, passing
 from cumulo._operations.list import Scope
 from cumulo._operations.parts import check_parts
 from cumulo._result import GetResult
-from cumulo.exceptions import NotSupportedError
+from cumulo.exceptions import NotSupportedError, PreconditionError
 
 if TYPE_CHECKING:
     import os
@@ -94,8 +94,11 @@ class Plans:
     def _plan_get_pinned(self, path: str, etag: str, start: int, end: int) -> Plan[bytes]:
         """A short range of the version with this strong ETag; `PreconditionError` when there is another."""
         result = yield from self._plan_get(path, {"range": (start, end), "if_match": etag})
-        content: bytes = yield from result._consume().next_chunk(end - start)
-        return content
+        found = result.meta["e_tag"]
+        if found not in (None, etag):  # a web server that takes no notice of If-Match
+            raise PreconditionError(f"get {path!r} in {self!r}: its ETag is {found}, not {etag}", path=path)
+        content = yield from result._consume().next_chunk(end - start)
+        return b"" if content is END else content
 
     def _pinned_ranges(self, path: str, etag: bytes) -> PinnedRanges | None:
         """The same on the calling thread, where there is a shorter way than by a plan."""
