@@ -25,6 +25,7 @@ from . import content
 ETAG = '"9a0364b9e99bb480dd25e1f0284c8555"'
 UPLOAD_ID = "benchmark-upload"
 LIMIT_RATE_MIB = 40
+BACKLOG = 1024
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _http(directory: Path) -> str:
 def _server(settings: Settings, listen: str, extra: str = "") -> str:
     return f"""
     server {{
-        listen {listen} backlog=1024;
+        listen {listen} backlog={BACKLOG};
         {extra}
         root {settings.directory}/files;
         location = /{content.LISTING_BUCKET} {{ default_type application/xml; try_files /pages/$list_page.xml =404; }}

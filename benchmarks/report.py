@@ -33,7 +33,7 @@ def environment(origin: Origin, libraries: Sequence[str], rounds: int, budget_mi
         "system": platform.platform(),
         "cpus": os.cpu_count(),
         "load_before": os.getloadavg()[0],
-        "origin": f"{origin.version}, {origin.workers} worker(s), {pinned}",
+        "origin": f"{origin.version}, {origin.workers} worker(s), {pinned}, sends by {origin.congestion_control}",
         "rounds": rounds,
         "memory_budget_mib": budget_mib,
     }
