@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from ._drivers import run_async, run_in_background, sync
-from ._flags import flag
+from ._given import flag
 from ._native import generation, runtime_stats
 from ._operations.bundle import Bundle, Outcome
 from ._types import Buffer

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from cumulo import store as stores
 from cumulo.store import AzureStore, GCSStore, S3Store
+from tests.calls import CALLS
 from tests.servers import S3Server
 from tests.servers.azurite import AzureServer
 from tests.servers.gcs import GCSServer
@@ -79,22 +79,7 @@ def s3(request: pytest.FixtureRequest) -> S3Store:
     return s3_store(request.getfixturevalue(request.param))
 
 
-def _sync(store: Any, verb: str, *arguments: Any, **options: Any) -> Any:
-    return getattr(store, verb)(*arguments, **options)
-
-
-def _asyncio(store: Any, verb: str, *arguments: Any, **options: Any) -> Any:
-    async def run() -> Any:
-        return await getattr(store, verb + "_async")(*arguments, **options)
-
-    return asyncio.run(run())
-
-
-def _futures(store: Any, verb: str, *arguments: Any, **options: Any) -> Any:
-    return getattr(store.futures, verb)(*arguments, **options).result(timeout=60)
-
-
-@pytest.fixture(params=[_sync, _asyncio, _futures], ids=["sync", "asyncio", "futures"])
+@pytest.fixture(params=CALLS.values(), ids=CALLS)
 def call(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """`call(store, verb, ...)` in one of the three ways to call a verb."""
     return request.param

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from cumulo import transfer
 from cumulo.exceptions import NotSupportedError
 from cumulo.store import AzureStore, GCSStore, HTTPStore, LocalStore, MemoryStore, S3Store
 from tests.azure import support as azure
+from tests.calls import CALLS
 from tests.faults import FaultServer
 from tests.gcs import support as gcs
 from tests.http import support as http
@@ -48,22 +48,7 @@ OPTIONS: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
 VERSIONS: list[Any] = ["", " ", b"1", "\ud800", "a\nb", 5]
 
 
-def _sync(store: Any, verb: str, *arguments: Any, **options: Any) -> Any:
-    return getattr(store, verb)(*arguments, **options)
-
-
-def _asyncio(store: Any, verb: str, *arguments: Any, **options: Any) -> Any:
-    async def run() -> Any:
-        return await getattr(store, verb + "_async")(*arguments, **options)
-
-    return asyncio.run(run())
-
-
-def _futures(store: Any, verb: str, *arguments: Any, **options: Any) -> Any:
-    return getattr(store.futures, verb)(*arguments, **options).result(timeout=60)
-
-
-@pytest.fixture(params=[_sync, _asyncio, _futures], ids=["sync", "asyncio", "futures"])
+@pytest.fixture(params=CALLS.values(), ids=CALLS)
 def call(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.chdir(tmp_path)
     return request.param

@@ -7,15 +7,16 @@ prefix. A value given twice is an error, even the same value twice: one of the t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
+from cumulo._given import given_as
 from cumulo._records import record
 from cumulo.exceptions import UnknownConfigurationKeyError
 
 from .errors import ConfigurationError
 from .values import Parser
 
-__all__ = ["Option", "Table", "given_as"]
+__all__ = ["Option", "Table"]
 
 
 @record(frozen=True)
@@ -33,15 +34,6 @@ class Option:
     parse: Parser
     aliases: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
-
-
-def given_as(what: str, value: object) -> Mapping[str, Any]:
-    """Options as a caller gives them; none for None. Raises `TypeError` for what is no dict."""
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{what} must be a dict, not {type(value).__name__}")
-    return cast("Mapping[str, Any]", value)
 
 
 class Table:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cumulo._drivers.effects import Call, Plan
 from cumulo._errors import Context
-from cumulo._flags import flag
+from cumulo._given import flag
 from cumulo._result import GetResult
 from cumulo.exceptions import BaseError, ChecksumError
 

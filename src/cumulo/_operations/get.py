@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cumulo._drivers.effects import Plan, Start, Until
-from cumulo._flags import flag
+from cumulo._given import flag, given_as
 from cumulo._native import Bytes, new_chunk
 from cumulo._result import Body, GetResult, HeldBody, RequestBody
 from cumulo.exceptions import ObjectChangedError, PreconditionError, RangeNotSatisfiableError
@@ -34,7 +34,7 @@ class Wanted:
     __slots__ = ("head", "headers", "range", "version")
 
     def __init__(self, options: GetOptions | Mapping[str, Any] | None) -> None:
-        given: Mapping[str, Any] = _mapping(options)
+        given: Mapping[str, Any] = given_as("options", options)
         if unknown := set(given) - _OPTIONS:
             raise ValueError(f"unknown get option {min(unknown)!r}; there are {', '.join(sorted(_OPTIONS))}")
         self.range = ranges.of_option(given.get("range"))
@@ -46,14 +46,6 @@ class Wanted:
     def unconditional(self) -> Wanted:
         """The same version, whatever the conditions."""
         return Wanted({"version": self.version})
-
-
-def _mapping(options: object) -> Mapping[str, Any]:
-    if options is None:
-        return {}
-    if not isinstance(options, Mapping):
-        raise TypeError(f"options must be a dict, not {type(options).__name__}")
-    return cast("Mapping[str, Any]", options)
 
 
 def _conditions(given: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from cumulo import _defaults, _many
 from cumulo._drivers import run_in_background
 from cumulo._drivers.effects import Plan
-from cumulo._flags import flag, maybe_flag
+from cumulo._given import flag, maybe_flag
 from cumulo._many import FutureStream, GetItem, OnError, PutItem
 from cumulo._operations import many, ranges
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from cumulo import _arrow, _defaults
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Plan
-from cumulo._flags import flag
+from cumulo._given import flag
 from cumulo._operations.list import ListStream, Scope, check_chunk_size, check_max_concurrency, list_with_delimiter
 
 from ._plans import Plans

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from cumulo._config.options import given_as
+from cumulo._given import given_as
 
 if TYPE_CHECKING:
     from cumulo._config.options import Table

@@ -191,7 +191,7 @@ def options_of(
         ValueError: not a URL of this kind of store, or a keyword says what the URL does.
     """
     place = _place_of(kind, _split(url))
-    from cumulo._config.options import given_as  # with what configures stores: not for URLs of those without options
+    from cumulo._given import given_as  # with what configures stores: not for URLs of those without options
 
     config = given_as("config", config)
     said = {table.name_of(name) for name, value in config.items() if value is not None}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cumulo import _defaults, _many
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Plan
-from cumulo._flags import flag, maybe_flag
+from cumulo._given import flag, maybe_flag
 from cumulo._many import ManyStream, OnError, PutItem
 from cumulo._operations import many
 from cumulo._operations.get import token_value

@@ -14,8 +14,7 @@ from cumulo._config import (
     resolve_client,
     resolve_retry,
 )
-from cumulo._config.options import given_as
-from cumulo._flags import flag
+from cumulo._given import flag, given_as
 from cumulo._keys import Keys
 from cumulo._native import encode_path
 from cumulo._operations import sign

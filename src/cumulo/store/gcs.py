@@ -14,9 +14,8 @@ from cumulo._config import (
     resolve_retry,
     service_account_of,
 )
-from cumulo._config.options import given_as
 from cumulo._drivers.effects import Call, Plan
-from cumulo._flags import flag
+from cumulo._given import flag, given_as
 from cumulo._keys import Keys
 from cumulo._native import Credentials, encode_path
 from cumulo._operations.get import token_value

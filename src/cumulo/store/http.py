@@ -10,7 +10,7 @@ from cumulo._config import ConfigurationError, resolve_client, resolve_retry
 from cumulo._config.http import HTTPTarget, http_base
 from cumulo._drivers import sync
 from cumulo._errors import Context
-from cumulo._flags import flag
+from cumulo._given import flag
 from cumulo._keys import URLKeys
 from cumulo._operations import delete, download, get, into, passing, put, ranges, web
 from cumulo._operations.follow import followed

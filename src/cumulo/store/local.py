@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from cumulo import _native
 from cumulo._drivers import run_async, sync
 from cumulo._drivers.effects import Call, Plan
-from cumulo._flags import flag
+from cumulo._given import flag
 from cumulo._native import Bytes
 from cumulo._operations import delete, passing, put, sources
 from cumulo._operations.parts import check_parts

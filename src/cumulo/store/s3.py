@@ -7,9 +7,8 @@ from time import time
 from typing import TYPE_CHECKING, Any, cast
 
 from cumulo._config import S3_OPTIONS, endpoint_of, resolve_client, resolve_retry, resolve_s3
-from cumulo._config.options import given_as
 from cumulo._drivers.effects import Call, Plan
-from cumulo._flags import flag
+from cumulo._given import flag, given_as
 from cumulo._keys import Keys
 from cumulo._native import Client, Credentials, encode_path
 from cumulo._providers.native_client import make_client

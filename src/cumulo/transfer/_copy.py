@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cumulo._drivers.effects import Plan
-from cumulo._flags import flag
+from cumulo._given import flag
 from cumulo._operations.parts import check_parts
 from cumulo._operations.put import checked
 

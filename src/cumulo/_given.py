@@ -1,8 +1,11 @@
-"""`flag`: what is yes or no, as callers give it."""
+"""`flag` and `given_as`: what is yes or no, and options, as callers give them."""
 
 from __future__ import annotations
 
-__all__ = ["flag", "maybe_flag"]
+from collections.abc import Mapping
+from typing import Any, cast
+
+__all__ = ["flag", "given_as", "maybe_flag"]
 
 
 def flag(name: str, value: object) -> bool:
@@ -22,3 +25,12 @@ def flag(name: str, value: object) -> bool:
 def maybe_flag(name: str, value: object) -> bool | None:
     """The same, or None."""
     return None if value is None else flag(name, value)
+
+
+def given_as(what: str, value: object) -> Mapping[str, Any]:
+    """Options as a caller gives them; none for None. Raises `TypeError` for what is no dict."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{what} must be a dict, not {type(value).__name__}")
+    return cast("Mapping[str, Any]", value)
